@@ -45,8 +45,8 @@ class Stage:
         weight_decay_on_all: Whether weight decay also applies to biases and to the weights of normalisation layers.
         patience: End the stage early after this many epochs without a better score by the recipe's `metric`, from 1.
             None never ends it early.
-        cache_views: How many augmented copies of each image are made, whose frozen outputs are cached. The epochs use
-            the copies in turn. None makes new augmented images in every epoch.
+        cache_views: How many augmented copies of each image are made. The outputs of the frozen layers are cached for
+            these copies, and the epochs use the copies in turn. None makes new augmented images in every epoch.
         mix_features: Whether MixUp and CutMix are applied to the cached outputs. Needs `cache_views`.
         layer_decay: The learning rate and weight decay of a layer are multiplied by layer_decay ** n, where n counts
             the blocks between the layer and the output, from 0 for the head. Above 0 and at most 1, often 0.65 to 0.9
@@ -207,7 +207,9 @@ class Recipe:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; received {self.precision!r}")
 
     def metric_of(self, target: Any) -> Metric:
-        """Return the recipe's metric or the target's default. Raise ValueError if this metric does not fit."""
+        """Return the recipe's metric, or else the target's default metric. Raise ValueError if it does not fit the
+        target.
+        """
         return get_fitting(target.default_metric if self.metric is None else self.metric, target)
 
     def with_values(self, **changes: Any) -> "Recipe":
@@ -249,7 +251,7 @@ _beside: set[str] = set()  # names of the modules that recipe files imported fro
 
 
 def load(path: str | Path) -> Loaded:
-    """Run a recipe file and return the recipe with its source. Choose the backend first.
+    """Run a recipe file, and return the recipe with its source. Keras's backend must be chosen before.
 
     `path` is the path of the file, or the name of a recipe that comes with kcomp.
     """

@@ -22,7 +22,7 @@ def values_as_json(values: Any) -> dict[str, Any]:
 
 
 def values_from_json(values: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values in a JSON file as a dict, with the types that a config declares.
+    """Return values from a JSON file as a dict, converted to the types that a config declares.
 
     Args:
         values: The config.
@@ -139,7 +139,7 @@ def literals(declared: Any) -> list[Any]:
 
 
 def describe(declared: Any) -> str:
-    """Return the name of a type without module names."""
+    """Return the name of a type as text, without module names."""
     text = str(getattr(declared, "__name__", declared)) if not typing.get_args(declared) else str(declared)
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)", "", text)  # removes module names
 

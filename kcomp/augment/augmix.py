@@ -20,9 +20,9 @@ class Chains(NamedTuple):
     """The random choices of AugMix for one image.
 
     Attributes:
-        chains: For each chain, its operations, each with its magnitude.
-        weights: The weight of each chain; the weights sum to 1.
-        blend: The weight of the mixed chains, 0 to 1. The image itself has the rest.
+        chains: The operations of each chain, each with its magnitude.
+        weights: The weight of each chain. The weights sum to 1.
+        blend: The weight of the averaged chains, 0 to 1. The original image has the weight 1 - blend.
     """
 
     chains: Sequence[Sequence[tuple[str, float]]]
@@ -70,7 +70,6 @@ class AugMix(A.ImageOnlyTransform):
         return {"mixing": self.draw(*params["shape"][:2])}
 
     def draw(self, height: int, width: int) -> Chains:
-        """Draw the random choices for one image."""
         draws = self.random_generator
         weights = draws.dirichlet([self.alpha] * self.width)
         blend = float(draws.beta(self.alpha, self.alpha))
@@ -81,7 +80,6 @@ class AugMix(A.ImageOnlyTransform):
         return Chains(chains, weights, blend)
 
     def magnitude(self, name: str, height: int, width: int) -> float:
-        """Draw the magnitude of an operation."""
         level = self.random_generator.uniform(min(0.1, self.severity), self.severity) / 10
         sign = -1 if name in SIGNED and self.random_generator.random() < 0.5 else 1
         if name == "Posterize":

@@ -14,9 +14,9 @@ class Mosaic(keras.layers.Layer):
     """Divide each image into four quarters of random size, and fill three of them from other images of the batch.
 
     The point where the quarters meet is drawn uniformly from the middle half of each side. The image itself stays in
-    the top left. A quarter shows the same region of the other image, as in CutMix. If the quarters cover the shares a,
-    b, c and d of the image, the label is a * y_1 + b * y_2 + c * y_3 + d * y_4 (Bochkovskiy et al. 2020, YOLOv4, for
-    boxes; here for labels of whole images).
+    the top left. Each other quarter shows the same region of another image, as in CutMix. If the quarters cover the
+    shares a, b, c and d of the image, the label is a * y_1 + b * y_2 + c * y_3 + d * y_4 (Bochkovskiy et al. 2020,
+    YOLOv4, for boxes; here for labels of whole images).
 
     Args:
         probability: Probability that a sample is changed, 0 to 1.

@@ -40,7 +40,7 @@ class Policy(A.ImageOnlyTransform):
         return as_pixels(image)
 
     def with_sign(self, name: str, magnitude: float) -> float:
-        """Return the magnitude, negated with probability 0.5 if the operation has a direction."""
+        """Return `magnitude`. If the operation has a direction, negate it with probability 0.5."""
         return -magnitude if name in SIGNED and self.random_generator.random() < 0.5 else magnitude
 
 

@@ -1,4 +1,4 @@
-"""The published tables of AutoAugment, and the magnitudes that the levels of an operation stand for."""
+"""The published tables of AutoAugment, and the magnitude of each operation at each level."""
 
 from typing import NamedTuple
 
@@ -131,7 +131,10 @@ def magnitude_at(operation: str, strength: float, width: int, height: int) -> fl
 
 
 def wide_magnitude_at(operation: str, strength: float) -> float:
-    """Return the magnitude of an operation in the wide search space of TrivialAugment. See `magnitude_at`."""
+    """Return the magnitude of an operation in the wide search space of TrivialAugment.
+
+    `strength` is from 0 for the weakest to 1 for the strongest magnitude.
+    """
     largest = {"ShearX": 0.99, "ShearY": 0.99, "Rotate": 135.0, "TranslateX": 32.0, "TranslateY": 32.0}
     return scaled(operation, strength, largest, enhancing=0.99, bits=6)
 

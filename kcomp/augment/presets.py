@@ -97,7 +97,7 @@ REFLECT = 4  # cv2.BORDER_REFLECT_101: pixels outside of the image mirror the im
 
 
 def cropped(size: ImageSize, smallest: float, mirror: bool) -> list[Any]:
-    """Return the first steps of a pipeline: a random crop that is resized to `size`, and mirror images if `mirror`.
+    """Return the first steps of a pipeline: a random crop, resized to `size`, and mirror images if `mirror` is True.
 
     smallest: Smallest share of the image's area in a crop.
     """

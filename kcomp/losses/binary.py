@@ -1,4 +1,4 @@
-"""Binary cross-entropy for one class or several labels, with a threshold for mixed labels."""
+"""Binary cross-entropy for single-label or multi-label data, with a threshold for mixed labels."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from kcomp.targets.losses import smooth
 
 
 class BinaryCrossentropy(TargetLoss):
-    """Binary cross-entropy of each label, averaged over the known labels. It also fits one class for each image.
+    """Binary cross-entropy of each label, averaged over the known labels. It also fits `OneOf` targets.
 
-    With one class for each image, the loss treats each class as an independent label, because a mixed image may show
+    With a `OneOf` target, the loss treats each class as an independent label, because a mixed image may show
     two classes. Predictions are still the softmax of the logits. Their order within a row is that of the sigmoids, but
     they are too confident for the log loss. `kcomp ensemble --calibrate` corrects this.
 
     Args:
         threshold: Labels above it become 1, and others 0, after mixing. From 0 to below 1, such as 0.2. None keeps soft
             labels.
-        label_smoothing: Share of each label that is divided equally among the classes (for several labels: among 1 and
-            0), from 0 to below 1. Not together with a threshold.
+        label_smoothing: Share of each label that is divided equally among the classes (for `AnyOf`: between 1 and 0),
+            from 0 to below 1. Not together with a threshold.
         target: The target of the labels. None in a recipe, where the stage sets it.
 
     Raises:

@@ -11,12 +11,12 @@ from kcomp.targets import AnyOf, OneOf, Target
 class Distillation(TargetLoss):
     """Cross-entropy of labels and of logits divided by a temperature, times the square of the temperature.
 
-    Use it with labels of the same temperature: `data.with_pseudo(table, path, temperature=...)`. With weight=1, this is
-    the loss of soft labels of Hinton et al. With a lower weight, Hinton et al. compare the true labels with the logits
-    at temperature 1. This loss compares true and soft labels at the same temperature. Predictions are computed at
-    temperature 1.
+    Use it with labels of the same temperature: `data.with_pseudo(table, path, temperature=...)`. With weight=1 in
+    `with_pseudo`, this is the loss of soft labels of Hinton et al. With a lower weight, Hinton et al. compare the true
+    labels with the logits at temperature 1. This loss compares true and soft labels at the same temperature.
+    Predictions are computed at temperature 1.
 
-    For several labels, it is the binary cross-entropy, averaged over the known labels.
+    With an `AnyOf` target, it is the binary cross-entropy, averaged over the known labels.
 
     Args:
         temperature: Above 0. 1 is the default loss of the target.

@@ -19,17 +19,17 @@ class Focal(TargetLoss):
 
         -(1 - p) ** gamma * log(p)
 
-    For one class, p is the softmax, and the loss of a row is the loss of its class. For several labels, p is the
-    sigmoid, the loss of a label of 0 is -p ** gamma * log(1 - p), and the loss is averaged over the known labels. The
-    loss of a soft label, such as after MixUp, is the mean of the losses of 1 and 0, weighted by the label.
+    With a `OneOf` target, p is the softmax, and the loss of a row is the loss of its class. With an `AnyOf` target, p
+    is the sigmoid, and the loss of a label of 0 is -p ** gamma * log(1 - p). The loss is averaged over the known
+    labels. The loss of a soft label, such as after MixUp, is the mean of the losses of 1 and 0, weighted by the label.
 
     Keras's focal losses clip probabilities, so that a confident error has no gradient. They also do not leave out
     missing labels.
 
     Args:
         gamma: How fast the weight falls, from 0. 0 is the cross-entropy.
-        alpha: Weight of labels of 1, between 0 and 1, for several labels. Labels of 0 have the weight 1 - alpha. None
-            gives both the weight 1. For one class, use `Stage(class_weights=...)`.
+        alpha: Weight of labels of 1, between 0 and 1, for `AnyOf`. Labels of 0 have the weight 1 - alpha. None gives
+            both the weight 1. For `OneOf`, use `Stage(class_weights=...)`.
         label_smoothing: Share of each label that is divided equally among the classes, from 0 to below 1.
         target: The target of the labels. None in a recipe, where the stage sets it.
 
@@ -91,7 +91,7 @@ class Focal(TargetLoss):
 
 
 class Asymmetric(TargetLoss):
-    """Binary cross-entropy of several labels that gives easy labels of 0 little weight or none.
+    """Binary cross-entropy for multi-label data that gives easy labels of 0 little weight or none.
 
     With the probability p of a label and q = max(p - margin, 0), the loss of a label is
 

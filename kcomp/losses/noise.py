@@ -17,16 +17,16 @@ class GeneralizedCrossentropy(TargetLoss):
         (1 - p ** q) / q
 
     Its gradient is that of the cross-entropy times p ** q, so a label that the network finds unlikely has little
-    weight. For one class, p is the softmax. For several labels, p is the sigmoid, a label of 0 has the same loss with
-    1 - p, and the loss is averaged over the known labels. The loss of a soft label is the mean of the losses of both
-    labels, weighted by the label.
+    weight. With a `OneOf` target, p is the softmax. With an `AnyOf` target, p is the sigmoid, and a label of 0 has the
+    same loss with 1 - p. The loss is averaged over the known labels. The loss of a soft label is the mean of the losses
+    of both labels, weighted by the label.
 
     The network also learns difficult classes and correct but unusual labels more slowly. `kcomp check` and `kcomp
     explain` find wrong labels.
 
     Args:
-        q: Above 0, at most 1. Near 0, the loss is the cross-entropy. For 1, it is 1 - p. For one class, this is half of
-            the absolute error, summed over the classes.
+        q: Above 0, at most 1. Near 0, the loss is the cross-entropy. For 1, it is 1 - p. With a `OneOf` target, this is
+            half of the absolute error, summed over the classes.
         target: The target of the labels. None in a recipe, where the stage sets it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Losses of numbers and grades."""
+"""Losses for regression and for grades."""
 
 from typing import Any
 

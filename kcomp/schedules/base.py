@@ -51,7 +51,7 @@ class EpochSchedule(LearningRateSchedule):
         return math.floor(epochs * self.steps_per_epoch + 1e-6)  # 0.29 * 100 is just below 29
 
     def share_of_warmup(self, step: Any, warmup: float) -> Any:
-        """Return the factor of the rate at a step of a linear warm-up: above 0, and 1 at its end."""
+        """Return the factor by which a linear warm-up multiplies the rate of a step. It rises from above 0 to 1."""
         return ops.minimum((ops.cast(step, "float32") + 1.0) / (self.steps(warmup) + 1.0), 1.0)
 
     def get_config(self) -> dict[str, Any]:

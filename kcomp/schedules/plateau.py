@@ -64,12 +64,12 @@ class Plateau(EpochSchedule):
         self.scale: Any = None
 
     def attach(self, optimizer: Optimizer) -> None:
-        """Create the variable that lowers the rate, as a variable of the optimizer."""
+        """Create a variable in the optimizer: the factor that lowers the rate."""
         if self.scale is None:
             self.scale = optimizer.add_variable((), "ones", name="plateau_scale")
 
     def update(self, scores: Sequence[float], is_better: Callable[[float, float], bool]) -> None:
-        """Set the rate after the epochs with these scores, all epochs of the stage so far.
+        """Set the rate for the next epoch. `scores` are the scores of all epochs of the stage so far.
 
         `is_better` returns whether the first of two scores is better.
         """
