@@ -82,6 +82,5 @@ def as_pillow(pixels: np.ndarray) -> Image.Image:
 
 
 def as_pixels(image: Image.Image) -> np.ndarray:
-    """Return a Pillow image as an array, uint8 of shape (height, width, channels)."""
     pixels = np.array(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -70,7 +70,6 @@ def check(
 
 
 def print_findings(console: Any, findings: Any) -> None:
-    """Print a line for each of the ten worst findings, and how many more there are."""
     from kcomp.check.finding_text import finding_line
     from kcomp.check.report import WORST
     from kcomp.report.finding import uncovered

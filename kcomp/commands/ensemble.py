@@ -139,7 +139,6 @@ def ensemble_all(
 
 
 def print_written(output: Path, count: int, method: str, members: "list[Member]", *, partial: bool) -> None:
-    """Print how many test predictions the file has and, with `--allow-partial`, how many rows are left out."""
     from kcomp.ensembles.joins import count_most_test_rows
 
     runs = [run for member in members for run in member.runs]
@@ -177,7 +176,6 @@ def print_ensemble(
     *,
     smooth: tuple[float, float] | None,
 ) -> None:
-    """Print the scores of an ensemble on the rows that all members held out."""
     from kcomp.ensembles import printing
     from kcomp.ensembles.corrections.apply import print_smoothed_scores
     from kcomp.ensembles.scoring.framework_gain import framework_gain
@@ -241,7 +239,6 @@ def ensemble_groups(
 
 
 def write_groups(output: Path, members: "list[Member]", results: "list[GroupScores]", *, partial: bool) -> None:
-    """Write the test predictions of each group's ensemble to a CSV in the folder `output`."""
     for result in results:
         group = result.group
         if group.kind == "single":

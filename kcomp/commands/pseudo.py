@@ -105,7 +105,6 @@ def label_test_rows(by_fold: "dict[int, list[Run]]", test: Path | None, options:
 
 
 def read_test_rows(run: Any, test: Path | None) -> Any:
-    """Return the table of test rows from the file `test` or, if `test` is None, from the run's recipe."""
     if test is not None:
         from kcomp.data import read_test
 

@@ -183,7 +183,6 @@ def write_submission(output: Path, submission: "Submission", sample: "Sample", s
 
 
 def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output: Path, variants: bool) -> None:
-    """Raise an error if a path of the command line is wrong, or if paths contradict each other."""
     if any(path.is_file() for path in runs) and len(runs) > 1:
         raise UsageError("a submission is made of runs, or of one CSV of predictions; `kcomp ensemble` joins runs")
     if images is not None and not images.is_dir():

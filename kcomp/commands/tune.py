@@ -129,7 +129,6 @@ def scorer_of(recipe: "Recipe", table: "Table", metric: str | None) -> "Scorer":
 
 
 def options_of(search: "Search") -> str:
-    """Return the command-line options that identify a search, as one text."""
     from kcomp.values import as_text
 
     options = f"--backend {search.backend} --fold {as_text(search.folds)} --seed {search.seed} --metric {search.metric}"

@@ -36,7 +36,6 @@ def clear_session() -> None:
 
 
 def check_batch(batch_size: int) -> None:
-    """Raise ValueError if the batch size is not a multiple of the number of devices."""
     if batch_size % device_count():
         raise ValueError(
             f"a batch of {batch_size} images has no equal shares on {device_count()} devices; change --devices, or the "

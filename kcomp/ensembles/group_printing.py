@@ -49,7 +49,6 @@ def group_row(result: GroupScores) -> dict[str, Any]:
 
 
 def print_sizes(results: Sequence[SizeScores], metric: str) -> None:
-    """Print the mean score and the costs of ensembles, one table row for each kind of group and number of members."""
     lines = [
         {
             "kind": result.kind,

@@ -50,7 +50,6 @@ class Member:
         return f"seed {self.seed} repeat {self.repeat}" if self.repeat else f"seed {self.seed}"
 
     def folder_of(self, image_id: str) -> Path:
-        """Return the folder of the run that held out this image."""
         fold = self.folds[image_id]
         return next(run.folder for run in self.runs if run.manifest["fold"] == fold)
 

@@ -25,7 +25,6 @@ FRAMEWORK_GAIN = (
 
 
 def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScores, method: str) -> None:
-    """Print the scores of the members and the ensemble, the differences between members, and the ensemble's gain."""
     count = len(members)
     lines = [member_row(number, member, scores) for number, member in enumerate(members)]
     name = f"{method} of {count}"
@@ -77,7 +76,6 @@ def member_row(number: int, member: Member, scores: EnsembleScores) -> dict[str,
 
 
 def print_diversity(values: np.ndarray, target: Target) -> None:
-    """Print how much the members differ: a sentence for two members, a table for more."""
     correlation = correlations(values, target)
     disagreement = disagreements(values, target) if target.class_names else None
     if len(values) == 2:
@@ -115,7 +113,6 @@ def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) 
 
 
 def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
-    """Print how the ensemble was fitted and scored. Print nothing if nothing was fitted."""
     if not scores.parts:
         return
     origin = "the folds of the runs" if rows.own_folds else "stratified"
@@ -165,7 +162,6 @@ def signed(value: float) -> str:
 
 
 def print_framework_gain(gains: Sequence[FrameworkGain]) -> None:
-    """Print how much ensembles of two frameworks gain over ensembles of one, in a table row for each ensemble size."""
     if not gains:
         return
     lines = []

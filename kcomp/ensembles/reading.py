@@ -59,7 +59,6 @@ def with_columns(frame: pd.DataFrame, columns: list[str], path: Path) -> pd.Data
 
 
 def check_predictions(frame: pd.DataFrame, target: Target, path: Path) -> None:
-    """Raise ValueError if predictions, read from the file `path`, are invalid for the target."""
     values = frame[list(target.prediction_columns)].to_numpy()
     if problems := target.prediction_problems(values, frame.index.to_list()):
         raise ValueError(f"{path} has invalid predictions: {'; '.join(problems)}")

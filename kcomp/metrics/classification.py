@@ -37,7 +37,6 @@ def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def recall_mean(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return the mean recall over all classes that occur in the labels."""
     return float(np.mean([(decided[true == label] == label).mean() for label in np.unique(true)]))
 
 

@@ -9,7 +9,6 @@ from kcomp.metrics.metric import Metric, column_mean, from_rows
 
 
 def column_auc(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the ROC AUC of one column, computed from ranks (Mann and Whitney 1947)."""
     # faster than scikit-learn's function, which checks its inputs at each call
     ordered, positive = np.sort(predicted), predicted[true == 1]
     ranks = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right") + 1

@@ -112,7 +112,6 @@ def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> 
 
 
 def resampled_means(differences: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Draw bootstrap resamples of `differences` and return the mean of each, shape (resamples,)."""
     rows = len(differences)
     values, counts = np.unique(differences, return_counts=True)
     if len(values) <= 8:  # as for accuracies (-1, 0, 1): draw how often each value occurs, which is faster

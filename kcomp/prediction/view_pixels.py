@@ -21,7 +21,6 @@ def check_square(views: Sequence[View], shape: tuple[int, ...]) -> None:
 
 
 def size_of(view: View, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the height and width of a view of an image (height, width, channels)."""
     return max(1, round(shape[0] * view.scale)), max(1, round(shape[1] * view.scale))
 
 

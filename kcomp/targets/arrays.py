@@ -12,7 +12,6 @@ WIDTH = 100  # characters that a list of classes may have; longer lists are shor
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax over the last axis, in float64."""
     from scipy import special
 
     probabilities: np.ndarray = special.softmax(logits.astype(np.float64), axis=-1)
@@ -20,7 +19,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-logits)), in float64."""
     from scipy import special
 
     probabilities: np.ndarray = special.expit(logits.astype(np.float64))
@@ -33,7 +31,6 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
 
 
 def mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the elementwise mean of several arrays of one shape, in float64."""
     total = np.zeros(predictions[0].shape, np.float64)
     for values in predictions:
         total += values

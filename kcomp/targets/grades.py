@@ -132,7 +132,6 @@ class Grades(Target):
         return kinds[self.loss_name](self.top, label_smoothing)
 
     def decide(self, values: np.ndarray) -> np.ndarray:
-        """Return the position of the nearest level for each row."""
         return np.rint(values[:, 0]).astype(int)
 
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:

@@ -112,7 +112,6 @@ class SoftmaxGradeLoss(GradeLoss):
 
 
 def huber(errors: Any, delta: float = 1.0) -> Any:
-    """Return the Huber loss of errors: e^2 / 2 if |e| <= delta, otherwise delta * (|e| - delta / 2)."""
     size = ops.abs(errors)
     return ops.where(size <= delta, 0.5 * ops.square(errors), delta * (size - 0.5 * delta))
 

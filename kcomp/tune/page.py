@@ -87,7 +87,6 @@ def point(search: Search, trial: FrozenTrial) -> Point:
 
 
 def write_page(search: Search, study: optuna.Study, subtitle: str) -> Path:
-    """Write the page report.html into the search's folder, and return its path."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     points = [point(search, trial) for trial in trials if "runs" in trial.user_attrs]
     path = search.folder / "report.html"
@@ -144,7 +143,6 @@ def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[Fr
 
 
 def importance(study: optuna.Study) -> Section:
-    """Return the section of the page on how much each value influences the score, as Optuna estimates it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna warns if all shares are equal, as with few trials

@@ -59,7 +59,6 @@ def check_arithmetic(
 
 
 def check_same_layers(probes: Sequence[Probe]) -> None:
-    """Raise ValueError unless the recipe builds the same layers on both backends."""
     expected = [call["name"] for call in probes[0].answer["calls"]]
     for probe in probes[1:]:
         names = [call["name"] for call in probe.answer["calls"]]

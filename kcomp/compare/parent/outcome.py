@@ -170,7 +170,6 @@ def paired_t_test(
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:
-    """Return a text that summarizes the comparison of the scores."""
     first, second = map(display_name, outcome["labels"][:2])
     counts = {"seed": len(outcome["seeds"]), "fold": len(outcome["folds"]), "row": outcome["rows"]}
     size = ", ".join(quantity(count, noun) for noun, count in counts.items())
@@ -188,7 +187,6 @@ def sentence(outcome: Mapping[str, Any]) -> str:
 
 
 def score_sentence(outcome: Mapping[str, Any], name: str) -> str:
-    """Return a text with the difference in one metric, and whether it is more than noise."""
     tested, interval, clear = outcome["noise"][name], outcome["frameworks"][name], exceeds_noise(outcome, name)
     difference = interval["mean"] if tested is None else tested["difference"]
     if math.isnan(difference):

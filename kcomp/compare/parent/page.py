@@ -153,7 +153,6 @@ def announce(console: Console, text: str) -> None:
 
 
 def write_report(target: Path, report: Mapping[str, Any]) -> list[Section]:
-    """Write report.json, report.md and report.html. Return the report's sections."""
     verdict = give_verdict(report)
     sections = report_sections(report, verdict)
     title = f"{report['recipe']}: {joined_names(report['labels'])}"

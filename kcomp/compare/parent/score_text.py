@@ -40,6 +40,5 @@ def is_zero(value: float, places: int) -> bool:
 
 
 def direction_words(difference: float, higher_is_better: bool) -> str:
-    """Return "higher (better)", "higher (worse)", "lower (better)" or "lower (worse)"."""
     quality = "better" if (difference > 0) == higher_is_better else "worse"
     return f"{'higher' if difference > 0 else 'lower'} ({quality})"

@@ -59,7 +59,6 @@ def is_complete(run: Run, expected: Mapping[str, Any]) -> bool:
 
 
 def train(label: str, backend: str, command: Sequence[str]) -> None:
-    """Run the command of one training in a process of its backend."""
     code = run_kcomp(command, backend)
     if code:
         line = shlex.join(["kcomp", *command, "--backend", backend])

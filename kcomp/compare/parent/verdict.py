@@ -38,7 +38,6 @@ def display_name(label: str) -> str:
 
 
 def give_verdict(report: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on a complete report."""
     causes = disagreements(report)
     faster, speedup = compare_speed(report["cost"])
     first = f"{agreement(report, causes)}; {speed_words(faster, speedup)}."

@@ -33,7 +33,6 @@ def environment(precision: str) -> dict[str, Any]:
 
 
 def threads() -> int | str:
-    """Return how many threads the backend uses."""
     if keras.backend.backend() == "torch":
         import torch
 

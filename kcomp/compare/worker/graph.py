@@ -137,7 +137,6 @@ def expand(
 
 
 def record(graph: Graph, slot: int, tensor: Any) -> None:
-    """Store the shape and type of a tensor under its number `slot`."""
     shape = tuple(tensor.shape[1:])
     if None in shape:
         raise ValueError(f"kcomp compare needs a model for images of one size; a layer gives the shape {tensor.shape}")

@@ -23,7 +23,6 @@ WEIGHTS, SHAKEN = "start.npz", "weights.npz"
 @click.option("--debug", is_flag=True)
 @readable_errors
 def main(path: Path, debug: bool) -> None:
-    """Run the measurement that the file `path` describes, and write its results."""
     started = time.time()
     job = jobs.read_job(path)
     prepare_backend(job.backend)

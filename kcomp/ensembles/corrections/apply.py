@@ -115,7 +115,6 @@ def correct_and_print(predictions: np.ndarray, target: Target, known: KnownRows)
 def print_smoothed_scores(
     smooth: tuple[float, float], labels: np.ndarray, predictions: np.ndarray, scorer: Scorer
 ) -> None:
-    """Print the scores of held-out predictions (rows, columns) before and after smoothing."""
     smoothed = scorer.target.smoothed(predictions, *smooth)
     chosen = scorer.first(2)
     before, after = (score_each(chosen, labels, values, scorer.target) for values in (predictions, smoothed))

@@ -45,7 +45,6 @@ class FittedMethod:
         return self.combine(list(values), inputs)
 
     def combine(self, values: averages.Values, inputs: np.ndarray | None = None) -> np.ndarray:
-        """Return the combined predictions (rows, columns) of predictions that are already calibrated."""
         if self.stacker is not None:
             return self.stacker(values, inputs)
         assert self.blend is not None

@@ -60,7 +60,6 @@ def fit(values: np.ndarray, labels: np.ndarray) -> MultinomialStacker:
 
 
 def mean_log(values: Values) -> np.ndarray:
-    """Return the logarithm of the members' probabilities, averaged over members, (rows, classes)."""
     return arrays.mean([np.log(np.maximum(member, arrays.SMALLEST)) for member in values])
 
 

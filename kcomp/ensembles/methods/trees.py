@@ -37,7 +37,6 @@ class TreeStacker:
     target: Target
 
     def __call__(self, values: Values, inputs: np.ndarray | None) -> np.ndarray:
-        """Return predictions (rows, columns). `inputs` are further inputs (rows, inputs), or None."""
         features, predictions = features_of(values, inputs), self.target.average(values)
         if self.target.stacker == "multinomial":
             [model] = self.models

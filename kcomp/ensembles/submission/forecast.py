@@ -74,7 +74,6 @@ def recipe_test_ids(run: Run) -> list[str]:
 
 
 def check_views(runs: Sequence[Run]) -> None:
-    """Raise ValueError if the recipe of a run has no test-time augmentation."""
     for run in {run.manifest["fingerprint"]: run for run in runs}.values():
         with recipe_of(run) as recipe:
             if recipe.views is None:

@@ -24,7 +24,6 @@ def use_fused_update(optimizer: Any) -> None:
 
 
 def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
-    """Update weights and moments as Keras does, by PyTorch's fused operation."""
     uncovered = optimizer.amsgrad or optimizer.beta_2 >= 1.0
     if uncovered or in_stateless_scope() or variables[0].value.device.type != "cpu":
         keras_update(gradients, variables, rate)

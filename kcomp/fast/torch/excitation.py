@@ -11,7 +11,6 @@ from kcomp.fast.torch.silu import PIXELS, rows_of
 
 
 def suits(images: Any) -> bool:
-    """Return whether kcomp's compiled loops support images (N, H, W, C)."""
     several = images.ndim == 4 and len(images) >= torch.get_num_threads()
     return several and covered(images) and loops("excitation") is not None
 

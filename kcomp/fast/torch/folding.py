@@ -92,7 +92,6 @@ class Folded:
         return outputs if activation is None else activation(outputs)
 
     def convolved(self, images: Any) -> Any:
-        """Return the output of the convolution, without the activation."""
         if exported():
             return self.prepare(images)(images)
         size = images.shape[1], images.shape[2]
