@@ -13,7 +13,7 @@ class Lookahead(keras.optimizers.Optimizer):
     """Pull the weights towards a slow copy of them after every few updates of another optimizer.
 
     With fast weights f, slow weights s, k = `period` and a = `share`, each update of `inner` changes f. After updates
-    k, 2k, 3k, ..., the slow weights move, and the fast weights begin there again:
+    k, 2k, 3k, ..., the slow weights move, and the fast weights continue from there:
 
         s = s + a * (f - s)
         f = s
@@ -21,8 +21,8 @@ class Lookahead(keras.optimizers.Optimizer):
     Between these updates, the network has the fast weights.
 
     Args:
-        inner: The optimizer that updates the fast weights, such as AdamW, not built. Its learning rate, weight decay,
-            clipping and gradient accumulation apply. It may not combine several optimizers.
+        inner: The optimizer that updates the fast weights, such as AdamW. It must not be built yet. Its learning rate,
+            weight decay, clipping and gradient accumulation apply. It may not combine several optimizers.
         period: Updates between two moves of the slow weights, from 1.
         share: How far the slow weights move, above 0 and at most 1.
         name: Name of the optimizer.

@@ -1,4 +1,4 @@
-"""Sketches: short arrays that replace long arrays in files. Distances between sketches are about those between
+"""Sketches: short arrays that replace long arrays in files. The distance of two sketches is about that of the two
 arrays.
 """
 

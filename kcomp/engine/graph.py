@@ -103,7 +103,7 @@ def nodes_of(model: Any) -> list[Any] | None:
 
 
 def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield (position of the layer call, its output) for each tensor that all paths through a network pass.
+    """Yield (position, output) of each layer call after which the network needs only the output of this call.
 
     Args:
         nodes: The layer calls of the network, in order.

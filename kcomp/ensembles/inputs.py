@@ -1,4 +1,4 @@
-"""Further inputs of stacking by trees: columns of the recipe's tables, or other numbers for each row of a table."""
+"""Inputs for stacking by trees, besides the predictions: columns of the recipe's tables, or features of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -12,9 +12,9 @@ from kcomp.targets.losses import smooth
 class BinaryCrossentropy(TargetLoss):
     """Binary cross-entropy of each label, averaged over the known labels. It also fits `OneOf` targets.
 
-    With a `OneOf` target, the loss treats each class as an independent label, because a mixed image may show
-    two classes. Predictions are still the softmax of the logits. Their order within a row is that of the sigmoids, but
-    they are too confident for the log loss. `kcomp ensemble --calibrate` corrects this.
+    With a `OneOf` target, the loss treats each class as an independent label, because a mixed image may show two
+    classes. Predictions are still the softmax of the logits. The order of the classes in a row is that of the sigmoids,
+    but the probabilities are too confident for the log loss. `kcomp ensemble --calibrate` corrects this.
 
     Args:
         threshold: Labels above it become 1, and others 0, after mixing. From 0 to below 1, such as 0.2. None keeps soft

@@ -19,9 +19,9 @@ class SimilaritySmoothing(TargetLoss):
 
     Args:
         share: Share of each label that the other classes get, from 0 to below 1.
-        similarity: How similar class j is to class i in row i and column j: numbers from 0, (classes, classes). The
-            order of the classes is that of the target. The diagonal is not used. `class_similarity` computes it. Rows
-            of equal numbers give plain label smoothing of share * classes / (classes - 1).
+        similarity: Numbers of at least 0, (classes, classes): row i and column j has the similarity of class j to class
+            i. The order of the classes is that of the target. The diagonal is not used. `class_similarity` computes it.
+            Rows of equal numbers give plain label smoothing of share * classes / (classes - 1).
         target: The target of the labels. None in a recipe, where the stage sets it.
 
     Raises:

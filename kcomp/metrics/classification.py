@@ -117,7 +117,7 @@ class FScore:
 def f_beta(beta: float, average: str = "macro") -> Metric:
     """Return the F-beta metric, (1 + beta^2) * precision * recall / (beta^2 * precision + recall).
 
-    A class (with "samples", a row) without positive labels and positive predictions is skipped.
+    A class without positive labels and positive predictions is skipped. With average="samples", such a row is skipped.
 
     Args:
         beta: Weight of recall relative to precision, above 0. 1 for F1.

@@ -257,7 +257,7 @@ def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np
 def scorer(
     kind: type[Thresholds] | type[CutPoints], true: np.ndarray, predictions: np.ndarray, metric: Metric
 ) -> Callable[[tuple[float, ...]], float]:
-    """Return a function of thresholds or cut points that returns the metric.
+    """Return a function that takes thresholds or cut points and returns the metric.
 
     The metric is negated if lower values are better. NaN becomes -infinity.
     """

@@ -104,7 +104,7 @@ class Exponential(EpochSchedule):
 
 
 class Polynomial(EpochSchedule):
-    """A rate that falls from `rate` to `final` along a polynomial, for `power=1` along a line.
+    """A rate that falls from `rate` to `final` along a polynomial. With `power=1`, it is a line.
 
     With n = `epochs` in steps, the rate of step t = 0, 1, 2, ... is
 

@@ -30,8 +30,8 @@ class Numbers(Target):
         scale: Standard deviation of each number on the training rows. `fitted` measures it.
         link: What the logits mean.
             "identity": a logit is (number - mean) / scale. The default loss is the Huber loss of this number.
-            "log": a logit is log(number / mean), so predictions are above 0. For counts and amounts, from 0. The
-            default loss is `kcomp.losses.Tweedie` with the power 1.5.
+            "log": a logit is log(number / mean), so predictions are above 0. Use it for numbers that are at least 0,
+            such as counts and amounts. The default loss is `kcomp.losses.Tweedie` with the power 1.5.
 
     Raises:
         ValueError: If there is no name, a name is repeated, or `link` is unknown.

@@ -98,8 +98,8 @@ def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None
 def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
     """Return the weights (members,) of forward selection with replacement (Caruana et al. 2004).
 
-    The selection starts with the n best members. Each round adds one more copy of the member that gives the lowest
-    loss. A member's weight is its share of all copies at the best round.
+    The selection starts with the best members: as many as give the lowest loss together. Each round adds one more copy
+    of the member that gives the lowest loss. A member's weight is its share of all copies at the best round.
     """
     goal = objective(scorer, values, labels)
     features = goal.features

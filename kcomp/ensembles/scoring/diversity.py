@@ -1,4 +1,4 @@
-"""Measure how much the predictions of an ensemble's members differ."""
+"""Compute how much the predictions of an ensemble's members differ."""
 
 import numpy as np
 

@@ -79,7 +79,7 @@ def cost_of(runs: Sequence[Run]) -> tuple[int, float]:
 
 @dataclass(frozen=True)
 class SizeScores:
-    """Mean score and cost of ensembles of one size, whose members belong to one group. The groups have one kind.
+    """Mean score and cost of all ensembles of one size, formed within groups of one kind.
 
     Attributes:
         kind: The kind of the groups; see `Group`.

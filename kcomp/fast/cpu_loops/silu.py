@@ -67,7 +67,7 @@ def area(work, number, row):
 
 @inline
 def repeat(values, channels):
-    """Fill the array by repeating its first `channels` numbers."""
+    """Fill the array `values` by repeating its first `channels` numbers."""
     for j in range(channels, len(values)):
         values[j] = values[j - channels]
 
