@@ -1,7 +1,6 @@
-"""Make soft labels of training rows from the predictions of runs that held out these rows. A new run is then distilled
-from them.
+"""Make soft labels of training rows: predictions of runs that held out these rows.
 
-This module does not import Keras.
+They are used to distil several runs into one network. This module does not import Keras.
 """
 
 from collections.abc import Mapping, Sequence

@@ -30,8 +30,8 @@ def fit_view_weights(rows: HeldOut, scorer: Scorer) -> EnsembleScores:
 def store_weights(runs: Sequence[Run], names: Sequence[str], scores: EnsembleScores) -> None:
     """Write views.json into the folder of each run: the names of the views, their weights, and three scores.
 
-    The score `equal` has equal weights. `nested` has fitted weights, by nested cross-validation. `optimistic` has the
-    fitted weights on the rows that they were fitted on.
+    `equal` is the score with equal weights. `nested` is the score of the fitted weights by nested cross-validation.
+    `optimistic` is the score of the fitted weights on the rows that they were fitted on.
     """
     assert scores.fitted.weights is not None
     content = {

@@ -111,12 +111,11 @@ def normalise_and_activate(
 def normalise_and_excite(
     arithmetic: Callable[..., Any], move: Callable[..., Any], block: Any, inputs: Any, training: bool | None = None
 ) -> Any:
-    """Return the output of batch normalisation, silu, then squeeze and excitation. Return None if the layers are not
+    """Return the output of batch normalisation, silu, then squeeze and excitation. None if the layers are not
     supported.
 
-    arithmetic: a function like `normalise` that also applies silu, then squeeze and excitation, to the outputs. Its
-    first
-                argument is the tuple (kernel, bias, kernel, bias) of the two convolutions of squeeze and excitation.
+    arithmetic: a function like `normalise` that also applies silu, then squeeze and excitation. Its first argument is
+                the tuple (kernel, bias, kernel, bias) of the two convolutions of squeeze and excitation.
     move:       the backend's function `move`, which updates a moving average.
     block:      has all layers.
     """

@@ -33,8 +33,9 @@ class Excitation:
 
     @property
     def has_usual_activations(self) -> bool:
-        """Whether the three activations are silu, silu and sigmoid. Read anew each time, because a user can change
-        them.
+        """Whether the three activations are silu, silu and sigmoid.
+
+        They are read at each call, because a user can change the activations of a layer.
         """
         return have_usual_activations(self.activated, self.first, self.second)
 

@@ -84,7 +84,7 @@ def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: An
 
 
 def plan_of(model: Any) -> Plan | None:
-    """Return a functional model's layer calls in order (its plan), made once for each model.
+    """Return a functional model's layer calls in order (its plan). kcomp makes it once for each model.
 
     Return None if the model has several inputs or outputs, overrides `call`, or has layers that make masks.
     """

@@ -145,7 +145,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, seed: int = 0) -> Interval:
     """Return a metric of one model with its 95 % interval over rows.
 
-    A metric that is a share of rows, such as the accuracy, has Wilson's interval. Other metrics have that of a
+    A metric that is a share of rows, such as the accuracy, has Wilson's interval. Other metrics have the interval of a
     percentile bootstrap. The interval covers the random choice of rows, but not the seed of the training.
 
     Args:

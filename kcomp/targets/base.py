@@ -22,7 +22,7 @@ class Target(abc.ABC):
         name: Name of the kind of target, in files and messages.
         default_metric: Name of the metric that is used if the recipe sets none.
         shown_metrics: Names of the metrics that are printed and logged besides the recipe's own.
-        metric_inputs: The metrics that fit the target, as values of `on` of `kcomp.metrics.Metric`.
+        metric_inputs: Which metrics fit the target: values of the attribute `on` of `kcomp.metrics.Metric`.
         methods: Names of the methods of `kcomp ensemble` that fit the target.
         calibrations: Names of the calibrations of `kcomp ensemble` that fit the target.
         stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one for each label) or
@@ -206,8 +206,8 @@ class Target(abc.ABC):
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
         """Return valid predictions after a calculation such as a maximum over models.
 
-        Probabilities of one class are divided by their sum, and grades are clipped. `predictions` are (rows, prediction
-        columns).
+        For single-label data, the probabilities of each row are divided by their sum. Grades are clipped to their
+        range. `predictions` are (rows, prediction columns).
         """
         return predictions
 
@@ -244,7 +244,9 @@ class Target(abc.ABC):
         raise ValueError(f"pseudo-labels are chosen by probabilities, which a target of {self.name} does not have")
 
     def hardened(self, predictions: np.ndarray) -> np.ndarray:
-        """Return 0 and 1 in place of probabilities: 1 for the predicted classes, in the same shape (rows, columns)."""
+        """Return an array of 0 and 1 in the shape of `predictions` (rows, columns). It is 1 for the predicted
+        classes.
+        """
         return self.decide(predictions).astype(np.float64)
 
     def view_mean(self, predictions: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:

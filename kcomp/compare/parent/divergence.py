@@ -1,4 +1,4 @@
-"""Measure how far the weights of two backends differ after the first updates.
+"""Compute how far the weights of two backends differ after the first updates.
 
 Correct backends differ for three reasons, and each adds a term to the tolerance: rounding in the forward and backward
 pass, rounding in the update rule, and the storage of weights in float32. docs/internals/compare.md describes them.

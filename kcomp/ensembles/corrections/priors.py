@@ -38,8 +38,8 @@ def training_rates(labels: np.ndarray) -> np.ndarray:
 def estimate_rates(predictions: np.ndarray, training: np.ndarray, target: Target) -> Rates:
     """Return the class rates of the rows of `predictions`, estimated by expectation maximization.
 
-    Each step corrects the predictions for the current rates, and takes their mean as the new rates. The p-value comes
-    from a likelihood-ratio test with a chi-squared distribution.
+    Each step corrects the predictions for the current rates. The mean of the corrected predictions is the new rates.
+    The p-value comes from a likelihood-ratio test with a chi-squared distribution.
 
     Args:
         predictions: Probabilities, (rows, classes).

@@ -1,1 +1,1 @@
-"""The methods that combine the predictions of several models: averages, fitted weights, stacking, temperatures."""
+"""Methods that combine the predictions of several models (averages, fitted weights, stacking), and calibrations."""

@@ -79,8 +79,8 @@ def fit(
 ) -> TreeStacker:
     """Fit trees to the predictions of the members.
 
-    For regression and grades, the trees predict the error of the members' mean. A row with soft labels counts as
-    several rows with weights if each row has one class. For multi-label data, a soft label above 0.5 counts as 1.
+    For regression and grades, the trees predict the error of the members' mean. For single-label data, a row with soft
+    labels counts as several weighted rows. For multi-label data, a soft label above 0.5 counts as 1.
 
     Args:
         kind: "bag" (random forest), "boost" (gradient-boosted trees of scikit-learn) or "lightgbm".

@@ -99,7 +99,7 @@ def flush(some, totals):
 
 @inline
 def scale_and_shift(arrays, parts, pixels, channels, a, b):
-    """Write `a` and `b` such that batch normalisation is x * a + b, from the sums that `moments` computed.
+    """Write `a` and `b`, computed from the sums of `moments`. Batch normalisation is then x * a + b.
 
     Also write the statistics: mean, variance and 1 / sqrt(variance + epsilon) of each channel.
 
@@ -128,7 +128,7 @@ def scale_and_shift(arrays, parts, pixels, channels, a, b):
 
 @inline
 def read_scale_and_shift(gamma, beta, statistics, channels, a, b, c):
-    """Write `a`, `b` and `c` such that batch normalisation is x * a + b and the mean is c, from the statistics.
+    """Write `a`, `b` and `c`, computed from the statistics. Batch normalisation is then x * a + b, and c is the mean.
 
     gamma, beta, statistics: addresses, as in `normalised_silu`.
     a, b, c: arrays of one row: one number for each channel, repeated for each pixel.

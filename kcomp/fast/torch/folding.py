@@ -59,7 +59,10 @@ class Folded:
 
     @property
     def activation(self) -> Callable[[Any], Any] | None:
-        """The activation after the convolution, or None. Read anew each time, because a user can change it."""
+        """The activation after the convolution, or None.
+
+        It is read at each call, because a user can change the activation of a layer.
+        """
         if self.after is not None:
             return in_place_activation(self.after) or self.after.call
         return None if self.layer.activation is keras.activations.linear else self.layer.activation

@@ -1,4 +1,4 @@
-"""Run a network in prediction on PyTorch, with fewer operations."""
+"""Compute a network's predictions on PyTorch with fewer operations."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
