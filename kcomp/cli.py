@@ -5,6 +5,7 @@ import click
 from kcomp import __version__
 from kcomp.commands.check import check
 from kcomp.commands.compare import compare
+from kcomp.commands.diff import diff
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.explain import explain
 from kcomp.commands.export import export
@@ -19,6 +20,7 @@ from kcomp.commands.submit import submit
 from kcomp.commands.sweep import sweep
 from kcomp.commands.train import train
 from kcomp.commands.tune import tune
+from kcomp.commands.verify import verify
 from kcomp.system.errors import ReadableGroup
 from kcomp.system.notices import print_plainly
 
@@ -34,7 +36,7 @@ def main(debug: bool) -> None:
 COMMANDS = {
     "Start": (new, check),
     "Train": (train, sweep, tune, find_rate),
-    "Look at recipes and runs": (layers, runs, explain, compare),
+    "Look at recipes and runs": (layers, runs, explain, compare, diff, verify),
     "Predict and join": (predict, ensemble, soup, pseudo),
     "Submit and export": (submit, export),
 }

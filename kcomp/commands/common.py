@@ -8,11 +8,27 @@ from typing import Any
 import click
 
 from kcomp.system.backends import choose_backend, prepare_backend
+from kcomp.system.determinism import NAME
 from kcomp.system.errors import UsageError
 from kcomp.system.shipped import find_recipe
 
 backend_option = click.option(
     "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: $KERAS_BACKEND, else the installed one."
+)
+
+
+def request_determinism(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ[NAME] = "1"
+
+
+deterministic_option = click.option(
+    "--deterministic",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=request_determinism,
+    help="On a GPU, use only operations that compute the same result each time. Can be slower.",
 )
 
 runs_argument = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))

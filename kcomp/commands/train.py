@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from kcomp.commands.common import RecipePath, backend_option, output_option, use_backend
+from kcomp.commands.common import RecipePath, backend_option, deterministic_option, output_option, use_backend
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 from kcomp.system.import_hook import lazy_keras
 from kcomp.system.shipped import shipped_recipes
@@ -56,6 +56,7 @@ def print_values(path: str, backend: str | None) -> None:
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change a value of the recipe; may be repeated."
 )
+@deterministic_option
 @click.option("--devices", type=click.IntRange(1), help=DEVICES)
 @click.option("--from", "origin", type=click.Path(path_type=Path), help=FROM)
 @output_option(

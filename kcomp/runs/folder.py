@@ -23,7 +23,8 @@ ATTEMPTS = 5  # how often to try to lock a run, because `Run.busy` of another pr
 STATE = "state/epoch.npz"  # file with everything that a stopped run needs to continue
 # entries that every manifest.json has
 NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes", "metric", "scores")
-PARTS = ("backend", "device", "versions")  # entries of a manifest.json that may change when a run is continued
+# entries of a manifest.json that may change when a run is continued
+PARTS = ("backend", "device", "processor", "threads", "deterministic", "fast", "versions")
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,7 @@ def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) ->
 def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """Return the content of manifest.json for a run that is continued after `epochs` epochs.
 
-    If the backend, the device or the versions changed, the entry "history" lists them for each process.
+    If the backend, the machine or the versions changed, the entry "history" lists them for each process.
 
     before: The present content of manifest.json.
     now: The description of the process that continues the run.
@@ -282,8 +283,10 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) ->
     trained = [part for part in before.get("history", [{"epoch": 1, **before}]) if part["epoch"] <= epochs]
     parts: list[dict[str, Any]] = []
     for part in (*trained, {"epoch": epochs + 1, **now}):
-        entry = {name: part[name] for name in PARTS}
-        if not parts or any(parts[-1][name] != entry[name] for name in PARTS):
+        entry = {name: part[name] for name in PARTS if name in part}
+        if not parts or {"epoch": parts[-1]["epoch"], **entry} != parts[-1]:
             parts.append({"epoch": part["epoch"], **entry})
     unchanged = {name: value for name, value in before.items() if name != "history"}
-    return unchanged | {name: now[name] for name in PARTS} | ({"history": parts} if len(parts) > 1 else {})
+    return (
+        unchanged | {name: now[name] for name in PARTS if name in now} | ({"history": parts} if len(parts) > 1 else {})
+    )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from kcomp.system.cache import cache_folder
+from kcomp.system.determinism import determinism_is_on, use_determinism
 from kcomp.system.import_hook import WithoutPyTorch
 from kcomp.system.memory import keep_freed_memory
 from kcomp.system.wait_policy import set_wait_policy
@@ -66,3 +67,5 @@ def prepare_backend(backend: str) -> None:
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     else:
         set_wait_policy()
+    if determinism_is_on():
+        use_determinism(backend)

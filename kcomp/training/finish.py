@@ -5,6 +5,7 @@ from typing import Any
 from kcomp.ensembles.cross_validation import stratified_parts
 from kcomp.ensembles.decisions import score_decisions
 from kcomp.ensembles.joins import PARTS
+from kcomp.measurements.checksum import images_checksum
 from kcomp.models.transfer import load_weights
 from kcomp.runs.probabilities import write_probabilities
 from kcomp.system.files import write_json
@@ -31,6 +32,7 @@ def finish(session: Session) -> dict[str, Any]:
         "epoch": progress.epochs if average.get("accepted") else average.get("epoch", progress.best_epoch),
         "epochs": progress.epochs,
         "rows": len(session.ids),
+        "images": images_checksum([session.training.table, session.validation.table]),
         "seconds": round(progress.seconds, 1),
     }
     result |= {"average": average} if average else {}

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 import kcomp
+from kcomp.engine.machine import threads
 from kcomp.engine.precision import precision_in_use
 from kcomp.training.manifest import device
 
@@ -30,11 +31,3 @@ def environment(precision: str) -> dict[str, Any]:
         "kcomp": kcomp.__version__,
         **versions,
     }
-
-
-def threads() -> int | str:
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return torch.get_num_threads()
-    return os.environ.get("NPROC") or "as many as cores"
