@@ -12,7 +12,7 @@ import albumentations as A
 import keras, numpy as np, pandas as pd
 from types import SimpleNamespace
 from kcomp import augment, data, models, targets
-from kcomp.check.augmented import check_augmented, feed
+from kcomp.check.augmented import check_augmented, load_first_batch
 from kcomp.prediction.forward import as_float
 from kcomp.recipe import Recipe, Stage
 from kcomp.training.mixed import apply_plans, planned_layers
@@ -104,7 +104,7 @@ def test_images_and_labels_are_those_of_the_training_step(backend):
     code = """
 settings = {"layers": "[augment.Switch(augment.MixUp(1.0), augment.CutMix(1.0))]"}
 rows = table(None)
-fed = feed(batches(None, data.split(rows, 0)[0], True, 0))
+fed = load_first_batch(batches(None, data.split(rows, 0)[0], True, 0))
 batch = batches(None, data.split(rows, 0)[0], True, 0).load(0, 0)
 expected = apply_plans(planned_layers(eval(settings["layers"])), {**batch, "images": as_float(keras.ops.convert_to_tensor(batch["images"]))})
 images, labels = (keras.ops.convert_to_numpy(expected[name]) for name in ("images", "labels"))

@@ -97,7 +97,7 @@ def test_an_error_does_not_stop_the_training(folder, monkeypatch):
 def test_another_process_that_checks_the_same_table_is_not_waited_for(folder, monkeypatch):
     table = make_table(folder)
     monkeypatch.setattr(cheap, "alarms", alarms_of(Finding("dark", "error", "new")))
-    key = cheap.key_of(table, metrics.get("accuracy"))
+    key = cheap.cache_key(table, metrics.get("accuracy"))
     with try_lock(folder / "cache" / "cheap-checks" / f"{key}.lock"):
         assert lines(table) == []
     assert len(lines(table)) == 1

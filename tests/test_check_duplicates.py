@@ -11,7 +11,7 @@ from damage_here import no_process  # noqa: F401
 
 from kcomp import data
 from kcomp.check.duplicates.part import check_duplicates, exact_findings
-from kcomp.check.duplicates.pixels import SIDE, is_same, same_picture
+from kcomp.check.duplicates.pixels import SIDE, describe_change, is_same
 from kcomp.check.duplicates.search import feature_pairs, hash_pairs, largest_distance
 from kcomp.check.duplicates.windows import PLACES, place_pairs, turn_image, window_pairs, windows
 from kcomp.measurements.measure import measure
@@ -170,7 +170,7 @@ def test_turns_are_undone(photographs, number):
     turned = turn_image(square, number)
     small = np.stack([cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (32, 32)) for pixels in (square, turned)])
     (place,) = place_pairs(small, np.array([[0, 1]]))
-    words = same_picture(square, turned, place)
+    words = describe_change(square, turned, place)
     expected = "copy mirrored mirrored turned-180 mirrored-and-turned turned-90 turned-90 mirrored-and-turned".split()[
         number
     ]

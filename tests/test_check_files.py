@@ -14,7 +14,7 @@ from kcomp import data, metrics
 from kcomp.check.data_set import DataSet
 from kcomp.check.files.damage import kind_of_damage
 from kcomp.check.files.part import check_files, file_findings
-from kcomp.check.files.rules import blur_radius, limit, odd_pixels, odd_shapes, scores
+from kcomp.check.files.rules import blur_radius, odd_pixels, odd_shapes, outlier_limit, z_scores
 from kcomp.data.bad_images import keeping_damaged
 from kcomp.measurements import measure, measure_images
 
@@ -307,10 +307,12 @@ def test_few_or_no_usable_images_are_no_error(count):
 
 def test_scores_by_hand():
     """The median is 3 and the median distance 1, so that a unit is 1.482602."""
-    assert scores(np.array([1, 2, 3, 4, 9.0]), 0.1) == pytest.approx(np.array([-2, -1, 0, 1, 6]) / 1.482602)
-    assert scores(np.array([3, 3, 3, 4, np.nan]), 0.5)[3] == 2
-    assert np.isnan(scores(np.full(3, np.nan), 1)).all()
-    assert limit(1) == 3.5 and limit(1000) == pytest.approx(4.7534, abs=1e-4)  # of a normal tail of 1e-6
+    assert z_scores(np.array([1, 2, 3, 4, 9.0]), 0.1) == pytest.approx(np.array([-2, -1, 0, 1, 6]) / 1.482602)
+    assert z_scores(np.array([3, 3, 3, 4, np.nan]), 0.5)[3] == 2
+    assert np.isnan(z_scores(np.full(3, np.nan), 1)).all()
+    assert outlier_limit(1) == 3.5 and outlier_limit(1000) == pytest.approx(
+        4.7534, abs=1e-4
+    )  # of a normal tail of 1e-6
 
 
 @pytest.mark.parametrize("sigma", [2, 3, 5])

@@ -8,7 +8,7 @@ from scipy import optimize, stats
 from kcomp.check.wrong_labels.mixture import class_errors
 from kcomp.check.wrong_labels.part import check_wrong_labels, share_of, share_verdict
 from kcomp.check.wrong_labels.rates import Profile, profile_of
-from kcomp.check.wrong_labels.suspects import Question
+from kcomp.check.wrong_labels.suspects import CheckedColumn
 
 
 def binomial_loss(hits, count):
@@ -88,7 +88,7 @@ def test_shares_of_several_columns_are_joined():
     scores, classes = probe(20, 3.0, 0, 0)
     errors = class_errors(scores, classes)
     first, second = (
-        Question("", np.arange(count), replace_rate(errors, rate, interval), (), ())
+        CheckedColumn("", np.arange(count), replace_rate(errors, rate, interval), (), ())
         for count, rate, interval in ((60, 0.1, (0.05, 0.14)), (20, 0.2, (0.1, 0.3)))
     )
     rate, low, high = share_of([first, second])

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from kcomp import data, targets
-from kcomp.check.shift.class_shift import class_rates, count_tests
+from kcomp.check.shift.class_shift import class_p_values, class_rates
 from kcomp.check.shift.nearest import nearest_rows, unlike_gallery
 from kcomp.check.shift.train_test import chance_deviation, check_train_test, delong
 
@@ -147,8 +147,8 @@ def test_rates_of_classes_by_hand():
 
 def test_equal_counts_are_no_evidence():
     rows = np.eye(2)[[0, 1] * 20]
-    assert count_tests(rows, rows).tolist() == [1.0, 1.0]
-    assert (count_tests(rows, np.eye(2)[[0] * 40]) < 1e-6).all()
+    assert class_p_values(rows, rows).tolist() == [1.0, 1.0]
+    assert (class_p_values(rows, np.eye(2)[[0] * 40]) < 1e-6).all()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -75,13 +75,13 @@ import sys
 from kcomp.runs.folder import Run
 from kcomp.runs.scorer import scorer_of
 from kcomp.soup.choose import choose_soup
-from kcomp.soup.make import SoupBuilder, write
+from kcomp.soup.make import SoupBuilder, write_soup
 first, second, output = map(Run, sys.argv[1:])
 builder, scorer = SoupBuilder([first, second]), scorer_of([first, second])
 choice = choose_soup(builder.evaluate, 2, builder.labels, method="uniform", scorer=scorer)
-write(builder, output, choice, method="uniform", seconds=1.0)  # whether or not it gains
+write_soup(builder, output, choice, method="uniform", seconds=1.0)  # whether or not it gains
 builder.network.set_weights([(one + other) / 2 for one, other in zip(*builder.weights)])
-give(predicted=builder.predicted().tolist())
+give(predicted=builder.predict_held_out().tolist())
 """
 
 

@@ -1,6 +1,6 @@
-"""Show what the network is fed: original, augmented and mixed images with their labels.
+"""Show the images and labels that the network gets: original, augmented and mixed.
 
-The images are those of the first batch of a training with seed 0 that holds out the first fold.
+They are the first batch of a training with seed 0 that holds out the first fold.
 """
 
 from collections.abc import Sequence
@@ -31,17 +31,20 @@ CONSTANT = 0.05  # the share of constant images that is a warning: with this sha
 
 
 @dataclass(frozen=True)
-class Fed:
-    """Images and labels on their way to the network. All arrays have one row for each image of a batch.
+class FirstBatch:
+    """The first batch of a training, before and after augmentation and mixing.
+
+    The images that the page shows come first. All arrays have one row for each image of the batch, but `originals` and
+    all arrays of `augmented` except the first have only the images that the page shows.
 
     Attributes:
-        rows: The positions of the images in the table that the batches are made from.
-        originals: The images of the first rows, decoded and resized. Their sizes may differ.
-        augmented: The images of each epoch before mixing, float or uint8 (rows, height, width, channels).
-        mixed: The images of the first epoch as the network gets them, float32.
-        labels: The labels of the table, (rows, columns).
-        mixed_labels: The labels as the loss gets them in the first epoch, (rows, columns).
-        is_mixed: Whether each image or its label was changed by mixing in the training step, bool (rows,).
+        rows: The table row of each image, int (images,).
+        originals: The decoded and resized images, (height, width, channels). Their sizes may differ.
+        augmented: The augmented images of each of the first epochs, (images, height, width, channels).
+        mixed: The images of the first epoch after mixing, float32. The network gets these.
+        labels: The labels of the table, (images, columns).
+        mixed_labels: The labels of the first epoch after mixing. The loss gets these.
+        is_mixed: Whether mixing changed the image or its label, bool (images,).
     """
 
     rows: np.ndarray
@@ -54,38 +57,38 @@ class Fed:
 
 
 def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
-    """Return the report's part with images as the training gets them, and findings about wrong pixels and labels."""
+    """Return the part of the report about the images and labels that the network gets."""
     table = data_set.table.rows(data_set.facts.readable & (data_set.facts.problem == ""))
     try:
         rows, _ = split(table, fold_numbers(data_set.table)[0])
         batches = build_batches(recipe, rows, training=True, seed=0)
-        fed = feed(batches)
+        batch = load_first_batch(batches)
         stages = build_stages(recipe, rows.required_target.fitted(rows.labels))
         notes = [note for stage in stages if (note := stage_note(stage, batches))]
     except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
         text = f"the recipe cannot make batches: {located_line(error)}"
         section = Section(TITLE, f"{text[0].upper()}{text[1:]}.", good=False)
         return Part("augmented", section, {"failed": text}, (Finding("augmentation", "error", text),))
-    target, ids = rows.required_target, [batches.table.ids[row] for row in fed.rows]  # a recipe may add rows
-    findings = [*constant_images(fed, ids), *wrong_range(fed), *wrong_labels(fed, target, ids)]
-    height, width, channels = fed.mixed.shape[1:]
+    target, ids = rows.required_target, [batches.table.ids[row] for row in batch.rows]  # a recipe may add rows
+    findings = [*constant_images(batch, ids), *wrong_range(batch), *wrong_labels(batch, target, ids)]
+    height, width, channels = batch.mixed.shape[1:]
     shape = f"images of {height} x {width} pixels with {quantity(channels, 'channel')}"
-    verdict = f"The network gets {shape} and values from {fed.mixed.min():.4g} to {fed.mixed.max():.4g}."
+    verdict = f"The network gets {shape} and values from {batch.mixed.min():.4g} to {batch.mixed.max():.4g}."
     section = Section(
         TITLE,
         f"{verdict} {messages(findings)}".strip(),
         good=not any(finding.severity != "note" for finding in findings),
         paragraphs=[EXPLANATION, *notes],
-        tables=[("Values of the images of the first batch", range_table(fed))],
-        galleries=galleries(fed, ids, target, mixing=any(stage.cache_views is None for stage in stages)),
+        tables=[("Values of the images of the first batch", range_table(batch))],
+        galleries=galleries(batch, ids, target, mixing=any(stage.cache_views is None for stage in stages)),
     )
     numbers = {
-        "image_shape": fed.mixed.shape[1:],
+        "image_shape": batch.mixed.shape[1:],
         "batch_size": batches.batch_size,
         "batches_per_epoch": len(batches),
-        "lowest": fed.mixed.min(),
-        "highest": fed.mixed.max(),
-        "mixed_images": fed.is_mixed.sum(),
+        "lowest": batch.mixed.min(),
+        "highest": batch.mixed.max(),
+        "mixed_images": batch.is_mixed.sum(),
     }
     return Part("augmented", section, numbers, tuple(findings))
 
@@ -96,19 +99,18 @@ EXPLANATION = (
 )
 
 
-def feed(batches: Batches) -> Fed:
-    """Return the first batch of the training, and several augmentations of its first images."""
+def load_first_batch(batches: Batches) -> FirstBatch:
     order = batches.order(0)[: batches.batch_size]
     batch = batches.load(0, 0)
-    images, labels = in_training_step(batches.layers, batch)
+    images, labels = mix_batch(batches.layers, batch)
     shown = choose_rows(batches.table, order)
     later = [batches.assemble(order[shown], epoch)["images"] for epoch in range(1, EPOCHS)]
     first, plain = np.asarray(batch["images"]), batches.table.labels[order]
-    changed = (images != first).any(axis=(1, 2, 3)) | differs(labels, plain)
+    changed = (images != first).any(axis=(1, 2, 3)) | rows_differ(labels, plain)
     # The images to show come first. The others of the batch are only measured.
     places = np.concatenate([shown, np.setdiff1d(np.arange(len(order)), shown)])
     sources = batches.table.images
-    return Fed(
+    return FirstBatch(
         rows=order[places],
         originals=[batches.images.load(batches.table.ids[row], sources[row]) for row in order[shown]],
         augmented=[first[places], *map(np.asarray, later)],
@@ -119,8 +121,8 @@ def feed(batches: Batches) -> Fed:
     )
 
 
-def in_training_step(layers: Sequence[Any], batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images (float32) and the labels of a batch after layers such as MixUp."""
+def mix_batch(layers: Sequence[Any], batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images (float32) and labels of a batch after mixing by `layers`, such as MixUp."""
     from keras import ops
 
     from kcomp.training.mixed import apply_plans, planned_layers
@@ -133,9 +135,9 @@ def in_training_step(layers: Sequence[Any], batch: dict[str, Any]) -> tuple[np.n
 
 
 def choose_rows(table: Table, order: np.ndarray) -> np.ndarray:
-    """Return the positions of at most `IMAGES` images of a batch to show, sorted.
+    """Return sorted positions in the batch of at most `IMAGES` images, from as many classes as possible.
 
-    They have as many different classes as possible. `order` has the table row of each image of the batch.
+    `order` has the table row of each image of the batch.
     """
     strata = table.required_target.strata(table.labels[order])
     _, first = np.unique(strata, axis=0, return_index=True)
@@ -143,8 +145,8 @@ def choose_rows(table: Table, order: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate([np.sort(first), others])[:IMAGES])
 
 
-def differs(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return whether each row of `labels` differs from the same row of `others`, bool (rows,). NaN equals NaN."""
+def rows_differ(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return whether each row of `labels` rows_differ from the same row of `others`, bool (rows,). NaN equals NaN."""
     if labels.shape != others.shape:
         return np.ones(len(labels), bool)
     different: np.ndarray = ~np.isclose(labels, others, equal_nan=True).all(1)
@@ -162,8 +164,8 @@ def stage_note(stage: Stage, batches: Batches) -> str:
     return f"Stage {stage.name!r} trains on cached features of {views} of each image, and {mixes}, not the images."
 
 
-def constant_images(fed: Fed, ids: Sequence[str]) -> list[Finding]:
-    images = fed.augmented[0]
+def constant_images(batch: FirstBatch, ids: Sequence[str]) -> list[Finding]:
+    images = batch.augmented[0]
     constant = (images == images[:, :1, :1, :]).all(axis=(1, 2, 3))
     names = tuple(name for name, is_constant in zip(ids, constant, strict=True) if is_constant)
     if not names:
@@ -173,11 +175,10 @@ def constant_images(fed: Fed, ids: Sequence[str]) -> list[Finding]:
     return [Finding("augmentation", severity, message, names, float(len(names)))]
 
 
-def wrong_range(fed: Fed) -> list[Finding]:
-    """Return a finding if images have NaN, values below 0 or above 255, or values that were scaled to 0..1."""
-    low, high = float(fed.mixed.min()), float(fed.mixed.max())
-    brightest = max(float(image.max()) for image in fed.originals)
-    if not np.isfinite(fed.mixed).all():
+def wrong_range(batch: FirstBatch) -> list[Finding]:
+    low, high = float(batch.mixed.min()), float(batch.mixed.max())
+    brightest = max(float(image.max()) for image in batch.originals)
+    if not np.isfinite(batch.mixed).all():
         return [Finding("augmentation", "error", "augmented images contain NaN or infinity")]
     if low < -0.5 or high > 255.5 or (low < high <= 1 < brightest):
         message = f"augmented images have values from {low:.3g} to {high:.3g}; kcomp's networks expect 0 to 255"
@@ -185,20 +186,19 @@ def wrong_range(fed: Fed) -> list[Finding]:
     return []
 
 
-def wrong_labels(fed: Fed, target: Target, ids: Sequence[str]) -> list[Finding]:
+def wrong_labels(batch: FirstBatch, target: Target, ids: Sequence[str]) -> list[Finding]:
     try:
-        target.check_labels(fed.mixed_labels.astype(np.float64), ids)
+        target.check_labels(batch.mixed_labels.astype(np.float64), ids)
     except (ValueError, IndexError) as error:
         return [Finding("augmentation", "error", f"labels are invalid after mixing: {error}")]
     return []
 
 
-def range_table(fed: Fed) -> PageTable:
-    """Return a table of the lowest, highest and mean value of the images: original, augmented and mixed."""
+def range_table(batch: FirstBatch) -> PageTable:
     steps = [
-        ("original", np.concatenate([image.ravel() for image in fed.originals])),
-        ("augmented", fed.augmented[0]),
-        ("as the network gets them", fed.mixed),
+        ("original", np.concatenate([image.ravel() for image in batch.originals])),
+        ("augmented", batch.augmented[0]),
+        ("as the network gets them", batch.mixed),
     ]
     rows = [
         (name, *(f"{value:.4g}" for value in (values.min(), values.max(), values.mean(), values.std())))
@@ -207,28 +207,30 @@ def range_table(fed: Fed) -> PageTable:
     return PageTable(("step", "lowest", "highest", "mean", "standard deviation"), rows)
 
 
-def galleries(fed: Fed, ids: Sequence[str], target: Target, *, mixing: bool) -> list[tuple[str, Sequence[Picture]]]:
-    """Return a gallery for each image: the original, its augmentations, and the mixed image.
+def galleries(
+    batch: FirstBatch, ids: Sequence[str], target: Target, *, mixing: bool
+) -> list[tuple[str, Sequence[Picture]]]:
+    """Return the id and a gallery of each shown image: the original, its augmentations, and the mixed image.
 
-    `mixing` says whether a stage mixes images. Without mixing, no mixed image is shown.
+    `mixing` says whether a stage mixes images. If not, the mixed images are left out.
     """
     lines: list[tuple[str, Sequence[Picture]]] = []
-    for place, original in enumerate(fed.originals):
-        pictures = [Picture(picture(original), ("original", label_text(target, fed.labels[place])))]
-        for epoch, images in enumerate(fed.augmented):
-            pictures.append(Picture(picture(images[place]), (f"augmented, epoch {epoch + 1}",)))
-        if mixing and fed.is_mixed.any():
-            text = "mixed, epoch 1" if fed.is_mixed[place] else "not mixed, epoch 1"
-            label = label_text(target, fed.mixed_labels[place])
-            pictures.append(Picture(picture(fed.mixed[place]), (text, label)))
+    for place, original in enumerate(batch.originals):
+        pictures = [Picture(small_jpeg(original), ("original", label_text(target, batch.labels[place])))]
+        for epoch, images in enumerate(batch.augmented):
+            pictures.append(Picture(small_jpeg(images[place]), (f"augmented, epoch {epoch + 1}",)))
+        if mixing and batch.is_mixed.any():
+            text = "mixed, epoch 1" if batch.is_mixed[place] else "not mixed, epoch 1"
+            label = label_text(target, batch.mixed_labels[place])
+            pictures.append(Picture(small_jpeg(batch.mixed[place]), (text, label)))
         lines.append((ids[place], pictures))
     return lines
 
 
-def picture(pixels: np.ndarray) -> bytes:
-    """Return an image (height, width, channels) as the bytes of a small JPEG. Its values are clipped to 0..255.
+def small_jpeg(pixels: np.ndarray) -> bytes:
+    """Return an image (height, width, channels) as a small JPEG file. Its values are clipped to 0..255.
 
-    Of unusual numbers of channels, only the first three, or the first, are shown.
+    The file shows the first three channels, or only the first one of an image with one or two channels.
     """
     pixels = np.clip(np.nan_to_num(pixels), 0, 255).round().astype(np.uint8)
     return thumbnail(pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1])

@@ -22,9 +22,9 @@ LINES = 3  # print at most so many lines
 
 
 def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
-    """Return at most 3 lines with the worst errors and warnings about a table. Empty if there are none.
+    """Return at most 3 lines for the terminal: the worst errors and warnings about a table.
 
-    The result is also empty while another process computes the findings.
+    The list is empty if there are no errors and warnings, or while another process runs the same checks.
 
     Args:
         recipe: The recipe.
@@ -36,7 +36,7 @@ def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
     except ValueError:
         return []  # the training reports what is wrong with the recipe
     try:
-        findings = remembered(table, metric)
+        findings = cached_findings(table, metric)
     except Exception as error:  # noqa: BLE001  # an error of a check must not stop a training
         return [f"note: the data was not checked: {error_line(error)}; kcomp check {path} has the details"]
     lines = [finding_line(finding) for finding in findings[:LINES]]
@@ -47,9 +47,12 @@ def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
     return lines
 
 
-def remembered(table: Table, metric: Metric) -> list[Finding]:
-    """Return the errors and warnings about a table, from the cache if possible."""
-    key = key_of(table, metric)
+def cached_findings(table: Table, metric: Metric) -> list[Finding]:
+    """Return the errors and warnings of the cheap checks, from the cache if possible.
+
+    The list is empty while another process runs these checks.
+    """
+    key = cache_key(table, metric)
     if key is None:
         return alarms(table, metric)
     path = cache_folder() / "cheap-checks" / f"{key}.json"
@@ -65,8 +68,8 @@ def remembered(table: Table, metric: Metric) -> list[Finding]:
     ]
 
 
-def key_of(table: Table, metric: Metric) -> str | None:
-    """Return a cache key that changes with the rows, labels, folds and files of a table.
+def cache_key(table: Table, metric: Metric) -> str | None:
+    """Return a hash of the rows, labels, folds and files of a table.
 
     Return None if an image comes from a function, because its content can then change without notice.
     """

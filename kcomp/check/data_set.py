@@ -14,21 +14,22 @@ from kcomp.metrics import Metric
 class DataSet:
     """The labelled rows, the test rows, and measurements of their images.
 
-    Rows whose image cannot be decoded are part of `table` and `facts`, but their features are NaN.
+    Rows whose image cannot be decoded are in `table` and `facts`. Their features are NaN.
 
     Attributes:
         table: The labelled rows, with their folds.
-        facts: Measurements of their images, in row order.
+        facts: Measurements of the labelled images, in row order.
         metric: The metric of the competition.
         test: The test rows, or None.
         test_facts: Measurements of the test images, or None.
-        features: Frozen features of a pretrained network, float32 (rows, dimensions); None in a check without features.
-        test_features: Features of the test images, or None.
-        predictions: Out-of-fold predictions of runs, averaged over the runs, float64 (rows, prediction columns), with
-            NaN in rows that no run held out. None without runs.
+        features: Features of the labelled images from a frozen pretrained network, float32 (rows, dimensions). None in
+            a check without features.
+        test_features: The same features of the test images, or None.
+        predictions: Out-of-fold predictions, averaged over runs, float64 (rows, prediction columns). Rows that no run
+            held out are NaN. None without runs.
         left_out: Paths of damaged and missing images. The recipe leaves out their rows (`on_bad="drop"`), but `table`
             and `facts` have these rows.
-        repeated: The ids that occur in several rows by mistake. `table` has the first row of each.
+        repeated: The ids that occur in several rows by mistake. `table` has only the first row of each id.
         notices: Texts that were printed when the table was read; see `kcomp.system.notices.record_notices`.
         seed: Seed of all random draws of the checks.
     """

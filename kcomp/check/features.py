@@ -20,16 +20,18 @@ NOT_HERE = (ModuleNotFoundError, ConnectionError)  # pretrained weights that thi
 def compute_features(
     loaded: Loaded, tables: Sequence[Table], progress: StepProgress, work: float
 ) -> tuple[Sequence[np.ndarray | None], str, list[Part]]:
-    """Compute the features of some tables with the recipe's network or, if it cannot be used, with EfficientNet-Lite0.
+    """Compute the features of several tables with the recipe's network or, if it cannot be used, with
+    EfficientNet-Lite0.
 
     Args:
         loaded: The recipe.
         tables: The tables. The first has the labelled rows.
         progress: Where to show the progress.
-        work: The work of all features, in the unit of `progress`.
+        work: The work of computing all features, in the unit of `progress`.
 
     Returns:
-        Three things: for each table, its features or None; a sentence about the network; and a part for each problem.
+        Three things: the features of each table, or None; a sentence about the network; and a part of the report for
+            each problem.
     """
     progress.start_step("features of a pretrained network")
     counter, parts = progress.counter(work), []
@@ -50,7 +52,7 @@ def compute_features(
 
 
 def network_part(error: BaseException) -> Part:
-    """Return a part of the report that says why the recipe's network cannot be built."""
+    """Return a part of the report with an error of the recipe when it builds its network."""
     text = f"the recipe cannot build its network: {located_line(error)}"
     severity: Severity = "warning" if isinstance(error, NOT_HERE) else "error"
     section = Section("Network", f"{text[0].upper()}{text[1:]}", good=None if severity == "warning" else False)
@@ -58,7 +60,7 @@ def network_part(error: BaseException) -> Part:
 
 
 def features_part(error: Exception) -> Part:
-    """Return a part of the report that says why there are no features."""
+    """Return a part of the report that says why features could not be computed."""
     text = f"checks that need features of a pretrained network are left out: {located_line(error)}"
     section = Section("Features", f"{text[0].upper()}{text[1:]}", good=None)
     return Part("features", section, {"failed": text}, (Finding("features", "warning", text),))

@@ -13,7 +13,7 @@ def finding_line(finding: Finding) -> str:
 
 
 def example_ids(finding: Finding) -> str:
-    """Return the first image ids of a finding as a short text. Empty if the finding names no image."""
+    """Return the first image ids of a finding, such as "a, b, c and 5 more". Empty if the finding names no image."""
     shown = [shorten(printable(name)) for name in finding.image_ids[:IDS]]
     more = len(finding.image_ids) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
@@ -24,7 +24,7 @@ def shorten(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text for the terminal. Control characters and invalid characters are escaped."""
+    """Return a text in which control characters and invalid characters are escaped for the terminal."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
     )

@@ -1,4 +1,4 @@
-"""Write the label or prediction of an image as a short text."""
+"""Write the label or the prediction of an image as a short text."""
 
 import math
 
@@ -10,11 +10,11 @@ PARTS = 3  # how many classes or numbers a text names
 
 
 def label_text(target: Target, values: np.ndarray) -> str:
-    """Return the label of an image as a text, such as "cat", "0.7 cat + 0.3 dog", "rust + scab" or "weight 12.5".
+    """Return a label or a prediction as text, such as "cat", "0.7 cat + 0.3 dog", "rust + scab" or "weight 12.5".
 
     Args:
         target: The kind of label.
-        values: The label or the prediction, shape (columns,). NaN is a missing label.
+        values: The label or the prediction, (columns,). NaN is a missing label.
     """
     names = target.class_names
     if names and len(names) == len(values):
@@ -26,7 +26,10 @@ def label_text(target: Target, values: np.ndarray) -> str:
 
 
 def shares_text(names: tuple[str, ...], values: np.ndarray) -> str:
-    """Return the classes with a share above 0, the largest first, such as "0.7 cat + 0.3 dog"."""
+    """Return the classes with their shares, the largest first, such as "0.7 cat + 0.3 dog".
+
+    Shares of 0 are left out.
+    """
     order = np.argsort(-np.nan_to_num(values), kind="stable")
     shown = [(names[place], float(values[place])) for place in order if values[place] >= 0.005]
     texts = [name if share > 0.995 else f"{share:.2f} {name}" for name, share in shown]
@@ -37,7 +40,10 @@ def shares_text(names: tuple[str, ...], values: np.ndarray) -> str:
 
 
 def grade_text(target: Target, values: np.ndarray) -> str:
-    """Return the name of a grade, such as "mild", or "1.3, near mild" between two grades."""
+    """Return the name of a grade, such as "mild".
+
+    Return text such as "1.3, near mild" for a value between two grades.
+    """
     value = float(values[0])
     if math.isnan(value):
         return "missing"

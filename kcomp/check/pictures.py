@@ -14,8 +14,7 @@ def picture_of(image: Image, value_range: ValueRange | None, lines: Sequence[str
 
     Args:
         image: The image.
-        value_range: The range of pixel values that is scaled to 0..255, for images with more than 8 bits; see
-            `rgb_pixels`.
+        value_range: The pixel values that become 0 and 255 if the image has more than 8 bits; see `rgb_pixels`.
         lines: The lines of text below the thumbnail.
     """
     try:

@@ -1,4 +1,4 @@
-"""Labelled and test rows in one list."""
+"""The labelled and the test rows of a data set in one list."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ class PooledRows:
         ids: The image ids.
         images: The images.
         is_test: Whether each row is a test row, bool (rows,).
-        ranges: The ranges of pixel values that thumbnails scale to 0..255: one for labelled, one for test images.
+        ranges: The `value_range` of the labelled table and of the test table; see `picture_of`.
         folds: The fold columns of the labelled rows, int (labelled rows, repeats). There are 0 repeats if the table has
             no folds.
         facts: Measurements of the images.
-        features: Frozen features, float32 (rows, dimensions). None unless all rows have features.
+        features: Features from a frozen network, float32 (rows, dimensions). None unless all rows have features.
     """
 
     ids: list[str]
@@ -46,7 +46,7 @@ class PooledRows:
         return self.ranges[int(self.is_test[row])]
 
     def picture(self, row: int, *lines: str) -> Picture | None:
-        """Return a thumbnail of an image with its id and further lines. Return None if it cannot be decoded."""
+        """Return a thumbnail of an image, with its id and `lines` below. Return None if it cannot be decoded."""
         image_id = f"{self.ids[row]} (test)" if self.is_test[row] else self.ids[row]
         return picture_of(self.images[row], self.value_range(row), [image_id, *lines])
 

@@ -22,13 +22,13 @@ WORST = 10  # how many findings the top of the page and the terminal show
 def write_report(folder: Path, loaded: Loaded, result: CheckResult, command: str) -> Path:
     """Write the three files of a report into a folder, and return the path of the page.
 
-    Files of an earlier report are replaced. If a file cannot be written, none changes.
+    Files of an earlier report are replaced. If one of the files cannot be written, all stay as they are.
 
     Args:
-        folder: The folder, which is created.
+        folder: The folder, which is created if it does not exist.
         loaded: The recipe.
         result: The results of the checks.
-        command: The command that made the report, for the page.
+        command: The command that made the report. The page shows it.
     """
     parts, data_set, findings = result.parts, result.data_set, all_findings(result.parts)
     sections = [overview(result), *(part.shown for part in by_severity(parts))]
@@ -53,17 +53,17 @@ def write_report(folder: Path, loaded: Loaded, result: CheckResult, command: str
 
 
 def all_findings(parts: Sequence[Part]) -> list[Finding]:
-    """Return the findings of all parts, from the worst to the least."""
+    """Return the findings of all parts, the worst first."""
     return sorted_findings(finding for part in parts for finding in part.findings)
 
 
 def by_severity(parts: Sequence[Part]) -> list[Part]:
-    """Return the parts sorted by their worst finding: errors, then warnings, then others."""
+    """Return the parts of the report, sorted by their worst finding: errors, then warnings, then others."""
     return sorted(parts, key=lambda part: SEVERITIES.index(worst_severity(part.findings) or "note"))
 
 
 def overview(result: CheckResult) -> Section:
-    """Return the first section of the page: how many errors and warnings there are, and the ten worst findings."""
+    """Return the first section of the page: the numbers of errors and warnings, and the ten worst findings."""
     parts = result.parts
     findings = all_findings(parts)
     errors, warnings, notes = (sum(finding.severity == name for finding in findings) for name in SEVERITIES)
@@ -91,7 +91,7 @@ def overview(result: CheckResult) -> Section:
 
 
 def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
-    """Return a link to the section of each finding, by id(finding)."""
+    """Return a link to the section of each finding. The keys are `id(finding)`."""
     return {
         id(finding): Link(part.section.title, f"#section-{number}")
         for number, part in enumerate(by_severity(parts), 2)
@@ -100,7 +100,7 @@ def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
 
 
 def verdict(errors: int, warnings: int, notes: int) -> str:
-    """Return one or two sentences about the numbers of findings, for the top of the page."""
+    """Return one or two sentences about the numbers of errors, warnings and notes."""
     repair = f"{quantity(errors, 'error')} must be repaired before training"
     look = f"{quantity(warnings, 'warning')} {'needs' if warnings == 1 else 'need'} a look"
     if errors and warnings:
@@ -120,7 +120,7 @@ def describe(data_set: DataSet) -> str:
 
 
 def plain(content: Any) -> Any:
-    """Convert NumPy's numbers and arrays to Python's for JSON, and tuples to lists."""
+    """Convert NumPy numbers and arrays, and tuples, to the types that JSON can store."""
     if isinstance(content, Mapping):
         return {str(name): plain(value) for name, value in content.items()}
     if isinstance(content, np.generic | np.ndarray):

@@ -13,7 +13,7 @@ class CheckResult:
 
     Attributes:
         data_set: The data set that was checked.
-        parts: The result of each check.
+        parts: The parts of the report: one for each check, and one for each problem before the checks.
         network: A sentence about the network that computed the features. Empty without features.
         failures: The exceptions of checks that failed.
     """

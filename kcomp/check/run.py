@@ -43,9 +43,9 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
     Args:
         loaded: The recipe.
         console: Where to show the progress.
-        runs: Runs whose out-of-fold predictions are used to find wrong labels. Without runs, they are predicted from
-            frozen features of a pretrained network.
-        debug: Whether an error in a check is raised. Otherwise, the other checks run, and the error is part of the
+        runs: Runs whose out-of-fold predictions are used to find wrong labels. Without runs, labels are predicted from
+            features of a frozen pretrained network.
+        debug: Whether an exception in a check is raised. If not, the other checks run, and the exception is part of the
             result.
 
     Raises:
@@ -90,7 +90,10 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
 
 
 def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
-    """Return the test rows of the recipe, or None. If they cannot be read, also return a part that says so."""
+    """Return two things: the test rows of the recipe or None, and a list with a part of the report about a problem.
+
+    The list is empty without a problem.
+    """
     recipe = loaded.recipe
     if recipe.test is None:
         return None, []
@@ -110,7 +113,7 @@ def measured(tables: Sequence[Table], progress: StepProgress) -> list[Facts]:
 
 
 def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:
-    """Return the checks by name, in the order of the page."""
+    """Return the checks by their names, in the order of the page."""
     return {
         "files": check_files,
         "labels": check_labels,
@@ -124,6 +127,6 @@ def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:
 
 
 def failed_part(name: str, error: Exception) -> Part:
-    """Return the part of the report that is shown for a check that raised an error."""
+    """Return the part of the report about a check that raised an exception."""
     text = error_line(error)
     return Part(name, Section(name.capitalize(), f"This check failed with an error of kcomp: {text}"), {"failed": text})

@@ -18,8 +18,11 @@ from kcomp.values import parse_values
 
 
 def load_source(path: Path, assignments: Sequence[str] = ()) -> Loaded:
-    """Return the recipe to check."""
-    loaded = load_data(path) if is_data(path) else load_recipe(path)
+    """Load the recipe at a path, or make a recipe in memory for the data at this path, and change values of its config.
+
+    `assignments` has texts such as "epochs=3".
+    """
+    loaded = recipe_for_data(path) if is_data(path) else load_recipe(path)
     try:
         return loaded.with_values(**parse_values(loaded.recipe.config, assignments))
     except ValueError as error:
@@ -37,8 +40,8 @@ def load_recipe(path: Path) -> Loaded:
     return recipes.load(recipe)
 
 
-def load_data(data: Path) -> Loaded:
-    """Return the recipe that `kcomp new` would write for some data."""
+def recipe_for_data(data: Path) -> Loaded:
+    """Return the recipe that `kcomp new` would write for these data."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # reading the table shows the same notices
@@ -54,7 +57,7 @@ def load_data(data: Path) -> Loaded:
 
 
 def without_recipe_line(table: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function `table`, but without the recipe's line number in its errors."""
+    """Return a function like `table` whose errors do not name a line of the recipe: the user has no such file."""
 
     def read(config: Any) -> Any:
         try:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.wrong_labels.part import questions_of, wrong_label_part
+from kcomp.check.wrong_labels.part import checked_columns, wrong_label_part
 from kcomp.data.tables import Table
 from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.measurements import Facts
@@ -21,17 +21,17 @@ def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
     """
     table = labelled_table(rows)
     data_set = DataSet(table=table, facts=Facts.of([]), metric=rows.scorer.metric, predictions=rows.predictions)
-    questions = questions_of(data_set) or []
-    part = wrong_label_part(data_set, questions)
+    columns = checked_columns(data_set) or []
+    part = wrong_label_part(data_set, columns)
     part.section.title = "Wrong labels"
     probability, doubt = np.full(len(rows), np.nan), np.full(len(rows), -np.inf)
     likely = np.full(len(rows), "", dtype=object)
     names_column = len(rows.target.columns) > 1 and not rows.target.class_names  # "grams about 12"
-    for question in questions:
-        worse = question.errors.doubt > doubt[question.rows]
-        chosen = question.rows[worse]
-        probability[chosen], doubt[chosen] = question.errors.wrong[worse], question.errors.doubt[worse]
-        texts = [f"{question.name} {text}" for text in question.likely] if names_column else question.likely
+    for column in columns:
+        worse = column.errors.doubt > doubt[column.rows]
+        chosen = column.rows[worse]
+        probability[chosen], doubt[chosen] = column.errors.wrong[worse], column.errors.doubt[worse]
+        texts = [f"{column.name} {text}" for text in column.likely] if names_column else column.likely
         likely[chosen] = np.array(texts, dtype=object)[worse]
     likely[~(probability > 0.5)] = ""
     return part, pd.DataFrame({"label_error": probability, "likely_label": likely})

@@ -1,4 +1,4 @@
-"""Measure the loss of a stage (part of a training) at rising learning rates."""
+"""Train a stage (part of a training) at rising learning rates, and record its loss."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ LOWEST, HIGHEST = 1e-6, 10.0
 
 
 class NoStageError(ValueError):
-    """The recipe has no stage of this name."""
+    """The recipe has no stage with the name that was passed."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class RangeTest:
 
     Attributes:
         stage: The name of the stage.
-        rates: The rate of each step, (steps,). If the optimizer combines several, the highest of their rates.
+        rates: The learning rate of each step, (steps,). If the optimizer joins several optimizers, it is the highest of
+            their rates.
         losses: The loss of each step before its update, (steps,). All are finite.
         recipe_rate: The highest rate that the recipe's own schedule has in the stage.
         became_infinite: Whether the test ended because the next loss was NaN or infinite.
@@ -60,8 +61,8 @@ def run_range_test(
     Args:
         recipe: The recipe, with its final config.
         table: All labelled rows, with their folds.
-        stage_name: The name of the stage. None for the first.
-        progress: Called with the numbers of finished steps and of all steps.
+        stage_name: The name of the stage. None for the first stage.
+        progress: Called with the number of finished steps and the number of all steps.
 
     Raises:
         NoStageError: If there is no such stage.
@@ -106,7 +107,6 @@ def loss_of_step(model: Mixed, batch: dict[str, object]) -> float:
 
 
 def choose_stage(stages: list[Stage], name: str | None) -> Stage:
-    """Return the stage with this name, or the first stage. Raise NoStageError if there is none of this name."""
     if name is None:
         return stages[0]
     for stage in stages:
@@ -116,13 +116,13 @@ def choose_stage(stages: list[Stage], name: str | None) -> Stage:
 
 
 def set_rising_rates(stage: Stage, steps_per_epoch: int) -> float:
-    """Give the optimizer of a stage a rising rate. Return the highest rate of the schedule that it replaces.
+    """Replace the learning rate schedule of a stage by a rising rate. Return the highest rate of the replaced schedule.
 
-    If the optimizer combines several, their rates keep the ratios of their highest rates.
+    If the optimizer joins several optimizers, their rates keep the ratios of their highest rates.
 
     Args:
         stage: The stage, with an optimizer that was not used before.
-        steps_per_epoch: Steps (batches) in an epoch of the recipe.
+        steps_per_epoch: The number of steps (batches) in an epoch of the recipe.
     """
     parts = parts_of(stage.optimizer)
     bind(stage.optimizer, steps_per_epoch)
@@ -134,7 +134,7 @@ def set_rising_rates(stage: Stage, steps_per_epoch: int) -> float:
 
 
 def highest_rate(optimizer: keras.optimizers.Optimizer, steps: int) -> float:
-    """Return the highest learning rate of an optimizer at 200 of the first `steps` steps."""
+    """Return the highest learning rate of an optimizer within the first `steps` steps, looked up at 200 of them."""
     schedule = optimizer._learning_rate
     if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return rate_of(optimizer)

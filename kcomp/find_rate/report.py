@@ -11,7 +11,7 @@ from kcomp.system.files import write_together
 
 
 def describe(test: RangeTest, suggestion: Suggestion) -> list[str]:
-    """Return the lines to print: what was done, the suggested rate, and how it compares with the recipe's rate."""
+    """Return the lines to print: the range of tested rates, the suggested rate, and the recipe's rate."""
     count = len(test.rates)
     lines = [f"stage {test.stage!r}: {count} steps at rates from {LOWEST:.0e} to {test.rates[-1]:.1e}"]
     if test.became_infinite:
@@ -34,7 +34,7 @@ def describe(test: RangeTest, suggestion: Suggestion) -> list[str]:
 
 
 def write_report(folder: Path, test: RangeTest, suggestion: Suggestion) -> Path:
-    """Write find-rate.png and rates.csv, which has the columns rate, loss and smoothed. Return the path of the plot."""
+    """Write find-rate.png (a plot) and rates.csv (the columns rate, loss and smoothed). Return the path of the plot."""
     averages = smooth(test.losses)
     table = pd.DataFrame({"rate": test.rates, "loss": test.losses, "smoothed": averages})
     lines = {"steepest fall": suggestion.steepest, "lowest loss": suggestion.lowest}

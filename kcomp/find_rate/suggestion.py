@@ -12,12 +12,12 @@ FALL = 0.02  # share of the first loss by which the loss must fall, or there is 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A learning rate for a stage, with the rates that it comes from.
+    """A learning rate for a stage, with the rates from which it is derived.
 
     Attributes:
         rate: The suggested highest rate of a schedule: a tenth of `lowest`. None if the loss did not fall.
         lowest: The rate at which the smoothed loss is lowest.
-        steepest: The rate at which the smoothed loss falls most in a step.
+        steepest: The rate at which the smoothed loss falls most steeply.
         at_end: Whether the loss was still falling at the highest rate of the test.
     """
 
@@ -28,7 +28,7 @@ class Suggestion:
 
 
 def smooth(losses: np.ndarray) -> np.ndarray:
-    """Return the exponential moving average of losses (steps,), with Adam's correction for its start at 0."""
+    """Return the exponential moving average of losses, (steps,), with Adam's bias correction."""
     average, averages = 0.0, np.empty(len(losses))
     for number, loss in enumerate(losses):
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
@@ -37,7 +37,7 @@ def smooth(losses: np.ndarray) -> np.ndarray:
 
 
 def has_diverged(losses: np.ndarray) -> bool:
-    """Return whether to stop a range test after these losses (steps,): one is not finite, or the loss has grown."""
+    """Return whether the last of these losses, (steps,), is not finite, or so high that the test should end."""
     if not np.isfinite(losses[-1]):
         return True
     averages = smooth(losses)
@@ -47,10 +47,10 @@ def has_diverged(losses: np.ndarray) -> bool:
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
-    """Suggest a learning rate from a range test.
+    """Suggest a learning rate from the losses of a range test.
 
     Args:
-        rates: The rate of each step, rising by the same factor, (steps,).
+        rates: The rate of each step, (steps,). It rises by the same factor in each step.
         losses: The finite loss of each step, (steps,).
     """
     averages = smooth(losses)

@@ -1,4 +1,4 @@
-"""Measure image files: size, format, brightness, sharpness, noise, hashes. Results are cached."""
+"""Measure images: size, format, brightness, sharpness, noise and hashes. The measurements are cached on disk."""
 
 from kcomp.measurements.facts import Facts, ImageFacts
 from kcomp.measurements.measure import measure, measure_images

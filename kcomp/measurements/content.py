@@ -1,4 +1,4 @@
-"""Read the encoded content or the pixels of an image, whatever kind of image it is."""
+"""Read the encoded bytes or the pixels of an image: a file, bytes, an array, a function or a crop of a file."""
 
 import hashlib
 import os
@@ -20,10 +20,10 @@ class ImageContent:
 
     Attributes:
         path: The path of the file. Empty if the image is not a file.
-        modified: The modification time in seconds since 1970; NaN if the image is not a file.
+        modified: The modification time in seconds since 1970. NaN if the image is not a file.
         encoded: The encoded bytes. Empty for an array.
-        image: Bytes, an array or a `Crop`, which `decode` of kcomp.data takes.
-        part: The box of a crop as a text. Empty if the whole image is used.
+        image: The image as bytes, an array or a `Crop`.
+        part: The box of a crop as text. Empty if the whole image is used.
     """
 
     path: str
@@ -34,13 +34,16 @@ class ImageContent:
 
 
 def file_of(image: Image) -> str:
-    """Return the path of the file that contains an image. Empty if the image is not a whole file."""
+    """Return the path of the file that has the image or the crop of an image. Empty if the image is not a file."""
     whole = image.image if isinstance(image, Crop) else image
     return str(whole) if isinstance(whole, str | Path) else ""
 
 
 def cache_identity(image: Image) -> str | None:
-    """Return a text that changes with the content of an image, without reading a file. None if there is none."""
+    """Return a text that changes when the content of an image changes. No file is read.
+
+    Return None for a missing file, and for a function without such a text.
+    """
     path = file_of(image)
     if path:
         try:
@@ -77,15 +80,15 @@ def read_content(image: Image) -> ImageContent:
 
 
 def rgb_pixels(image: Image, value_range: ValueRange | None) -> np.ndarray:
-    """Decode an image to upright RGB of eight bits. Of unusual numbers of channels, the first three are used.
+    """Decode an image to upright RGB of eight bits. Of more than four channels, the first three are used.
 
     Args:
         image: Bytes, an array or a `Crop`.
         value_range: The two pixel values (low, high) that become 0 and 255, for images with more than eight bits. None
-            measures them in this image.
+            for the range of this image.
 
     Returns:
-        Contiguous pixels, uint8 of shape (height, width, 3).
+        Contiguous pixels, uint8 (height, width, 3).
 
     Raises:
         ValueError: If the image cannot be decoded.
@@ -113,7 +116,6 @@ def first_channels(pixels: np.ndarray) -> np.ndarray:
 
 
 def hash_of(*contents: bytes | memoryview) -> str:
-    """Return a BLAKE2 hash of 128 bits, as 32 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=16)
     for content in contents:
         digest.update(content)

@@ -1,4 +1,4 @@
-"""What is measured of each image."""
+"""The measurements of one image, and of many images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,29 +17,29 @@ class ImageFacts:
         problem: Why the image cannot be used, or what is damaged. Empty for a good image.
         size_bytes: The size of the encoded file in bytes. 0 for an array.
         modified: The modification time of the file in seconds since 1970. NaN if it is not a file.
-        width: Pixels, after the EXIF rotation.
-        height: Pixels, after the EXIF rotation.
+        width: The width in pixels, after the EXIF rotation.
+        height: The height in pixels, after the EXIF rotation.
         format: The format of the content, such as "JPEG". Empty for an array.
-        mode: The channels and their kind as Pillow names them, such as "RGB", "L", "P" or "I;16".
+        mode: Pillow's name of the channels and their type, such as "RGB", "L", "P" or "I;16".
         bits: Bits of each channel.
-        orientation: The EXIF orientation, 1 to 8. 1 is upright, also without EXIF.
+        orientation: The EXIF orientation, 1 to 8. It is 1 for an upright image, and for an image without EXIF data.
         photo_time: The EXIF time of the photograph in seconds since 1970. NaN if there is none.
         frames: The number of frames, above 1 for an animation.
-        quantization: The mean of the luminance quantization table of a JPEG, which falls with rising quality. Otherwise
-            0.
+        quantization: The mean of the luminance quantization table of a JPEG, which falls with rising quality. 0 for
+            other formats.
         brightness: The mean grey value, 0 to 255.
         contrast: The standard deviation of the grey values.
         low: The 1st percentile of the grey values.
         high: The 99th percentile of the grey values.
-        sharpness: The variance of the Laplacian (Pech-Pacheco et al. 2000), of the image scaled to a common size.
+        sharpness: The variance of the Laplacian (Pech-Pacheco et al. 2000), after scaling the image to a common size.
         noise: The standard deviation of the noise in grey values; see `noise_deviation`.
-        red: The mean of the channel, 0 to 255.
-        green: The mean of the channel.
-        blue: The mean of the channel.
+        red: The mean of the red channel, 0 to 255.
+        green: The mean of the green channel, 0 to 255.
+        blue: The mean of the blue channel, 0 to 255.
         bytes_hash: A hash of the encoded bytes. Empty for an array.
         pixels_hash: A hash of the shape and the decoded pixels. Empty if they cannot be decoded.
-        hashes: Perceptual hashes of 64 bits of the 8 rotations and mirror images, the image itself first. 0 without
-            pixels.
+        hashes: Perceptual hashes of 64 bits: of the image first, and of its 7 other rotations and mirror images. 0
+            without pixels.
     """
 
     path: str
@@ -73,8 +73,7 @@ class ImageFacts:
 class Facts:
     """Measurements of many images, one array for each attribute of `ImageFacts`.
 
-    All arrays have the shape (images,), except `hashes`, which is uint64 of shape (images, 8). Texts are arrays of
-    objects.
+    The arrays have the shape (images,), but `hashes` is uint64 (images, 8). Texts are arrays of objects.
     """
 
     path: np.ndarray
@@ -108,19 +107,19 @@ class Facts:
 
     @classmethod
     def of(cls, images: Sequence[ImageFacts]) -> Self:
-        """Collect the measurements of several images."""
+        """Join the measurements of several images into arrays."""
         columns = {field.name: [getattr(image, field.name) for image in images] for field in dataclasses.fields(cls)}
         arrays = {name: np.array(values, dtype=object if texts(values) else None) for name, values in columns.items()}
         hashes = np.array(columns["hashes"], np.uint64).reshape(len(images), 8)
         return cls(**arrays | {"hashes": hashes})
 
     def rows(self, positions: np.ndarray) -> Self:
-        """Return the measurements of the images at `positions`, or of those where a boolean mask is True."""
+        """Return the measurements of some images, by an array of positions or a boolean mask."""
         fields = dataclasses.fields(self)
         return dataclasses.replace(self, **{field.name: getattr(self, field.name)[positions] for field in fields})
 
     def joined(self, other: Self) -> Self:
-        """Return the measurements of these images, followed by those of the images of `other`."""
+        """Return the measurements of these images, followed by the measurements in `other`."""
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in vars(self)}
         return dataclasses.replace(self, **{name: np.concatenate(pair) for name, pair in pairs.items()})
 

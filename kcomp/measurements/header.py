@@ -1,4 +1,4 @@
-"""Read what the header of an image file says, without decoding the image."""
+"""Read the header of an image file without decoding the image."""
 
 import calendar
 import contextlib
@@ -20,7 +20,7 @@ PNG = b"\x89PNG"
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an image file says. The attributes are those of `ImageFacts`."""
+    """The content of an image file's header. The attributes are those of `ImageFacts`."""
 
     width: int = 0
     height: int = 0
@@ -34,7 +34,7 @@ class Header:
 
 
 def read_header(content: bytes) -> Header:
-    """Read the header of an encoded image with Pillow. If Pillow cannot, return an empty header.
+    """Read the header of an encoded image with Pillow. Return an empty header if Pillow cannot read the image.
 
     Width and height are those of the upright image.
     """
@@ -60,7 +60,7 @@ def read_header(content: bytes) -> Header:
 
 
 def exif_of(opened: Any) -> Any:
-    """Return the EXIF data of an image that Pillow has opened. Empty if there are none, or if they are damaged."""
+    """Return the EXIF data of an opened Pillow image, or an empty dict."""
     if opened.format == "PNG" and not {"exif", "Raw profile type exif"} & set(opened.info):
         return {}  # Pillow would decode the whole image to search behind the pixels
     with contextlib.suppress(*ERRORS):
@@ -69,7 +69,7 @@ def exif_of(opened: Any) -> Any:
 
 
 def photo_time_of(exif: Any) -> float:
-    """Return the EXIF time of a photograph in seconds since 1970, as if in UTC. NaN if there is none."""
+    """Return the EXIF time of a photograph in seconds since 1970, read as UTC. NaN if there is none."""
     with contextlib.suppress(*ERRORS):
         text = (exif.get_ifd(EXIF).get(PHOTO_TIME) if exif else None) or exif.get(TIME)
         return float(calendar.timegm(time.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")))
@@ -77,7 +77,7 @@ def photo_time_of(exif: Any) -> float:
 
 
 def bits_of(opened: Any, content: bytes) -> int:
-    """Return the bits of each channel. An image with a palette of colours has 8."""
+    """Return the number of bits of each channel. An image with a palette of colours has 8."""
     if content.startswith(PNG) and opened.mode != "P":
         return content[24]
     if opened.format == "TIFF":
@@ -92,7 +92,7 @@ def frames_of(opened: Any) -> int:
 
 
 def quantization_of(opened: Any) -> float:
-    """Return the mean of the luminance quantization table of a JPEG, and 0 for other formats."""
+    """Return the mean of the luminance quantization table of a JPEG. Return 0 for other formats."""
     tables = getattr(opened, "quantization", None)
     if not isinstance(tables, dict) or not tables:
         return 0.0

@@ -28,12 +28,12 @@ THREADS = 16  # at most
 
 
 def measure(table: Table, *, pixels: bool = True, progress: Progress | None = None) -> Facts:
-    """Measure the images of a table, in row order. Results are cached on disk until a file changes.
+    """Measure the images of a table, in row order. The measurements are cached on disk until a file changes.
 
     Args:
         table: Labelled or unlabelled rows. Images with more than eight bits are scaled from `table.value_range`.
-        pixels: Whether to decode the images. With False, only the files and their headers are read, and all
-            measurements of pixels are NaN, 0 or empty.
+        pixels: Whether to decode the images. If False, only the files and their headers are read, and all measurements
+            of pixels are NaN, 0 or empty.
         progress: Called with the number of measured images and the number of all images.
     """
     return measure_images(table.images, table.value_range, pixels=pixels, progress=progress)
@@ -48,8 +48,8 @@ def measure_images(
 ) -> Facts:
     """Measure images: paths, encoded bytes, arrays, or functions that return bytes or an array.
 
-    An image that is damaged or cannot be read has a text in `problem`, and its pixels are not measured. For an image
-    that is cropped to a box, the size and the pixels are those of the box. `measure` describes the other arguments.
+    An image that is damaged or cannot be read has a text in `problem`, and its pixels are not measured. For a crop,
+    size and pixels are those of the box. `measure` describes the other arguments.
     """
     paths = list(dict.fromkeys(filter(None, map(file_of, images))))
     problems = {path: check.problem for path, check in zip(paths, check_files(paths), strict=True) if check.problem}
@@ -65,12 +65,12 @@ def measure_images(
 
 @dataclass(frozen=True)
 class ImageMeasurer:
-    """Measures blocks of images in threads, and caches the results.
+    """Measures blocks of images in threads, and caches the measurements.
 
     Attributes:
-        value_range: The two pixel values (low, high) that become 0 and 255.
+        value_range: The two pixel values (low, high) that become 0 and 255, for images with more than eight bits.
         pixels: Whether to decode the images.
-        problems: Why each damaged file is damaged, by path.
+        problems: What is damaged in each damaged file, by path.
         pool: The threads.
     """
 
@@ -80,7 +80,7 @@ class ImageMeasurer:
     pool: ThreadPoolExecutor
 
     def measure_block(self, images: Sequence[Image]) -> list[ImageFacts]:
-        """Return the measurements of each image, from the cache if they are there."""
+        """Return the measurements of each image. Read them from the cache if possible."""
         store = StoredFacts(cache_folder() / "facts.sqlite")
         settings = f"{SETTINGS} {imagehash_version()} {self.value_range} {self.pixels}"
         keys = list(self.pool.map(lambda image: cache_key(image, settings), images))
@@ -90,20 +90,23 @@ class ImageMeasurer:
         measured = dict(zip(unknown, self.measure_unknown(list(unknown.values())), strict=True))
         store.add({key: measured[key] for key in keys if key in measured and was_read(measured[key])})
         known |= measured
-        return [self.completed(known[name], image) for name, image in zip(names, images, strict=True)]
+        return [self.with_current_file(known[name], image) for name, image in zip(names, images, strict=True)]
 
     def measure_unknown(self, images: Sequence[Image]) -> Iterable[ImageFacts]:
         problems = [self.problems.get(file_of(image), "") for image in images]
         if self.pixels:
             loose = [row for row, image in enumerate(images) if not file_of(image)]
-            for row, problem in zip(loose, self.check_loose([images[row] for row in loose]), strict=True):
+            for row, problem in zip(loose, self.find_damage_in_memory([images[row] for row in loose]), strict=True):
                 problems[row] = problem
         return self.pool.map(
             lambda image, problem: measure_image(image, self.value_range, problem, pixels=self.pixels), images, problems
         )
 
-    def check_loose(self, images: Sequence[Image]) -> list[str]:
-        """Return what is damaged in each image that is not a file, or "". The bytes are written to temporary files."""
+    def find_damage_in_memory(self, images: Sequence[Image]) -> list[str]:
+        """Return what is damaged in each image that is not a file, or "" for a good image.
+
+        The images are written to temporary files, and a child process checks these files.
+        """
         with tempfile.TemporaryDirectory() as folder:
             paths = [f"{folder}/{row}" for row in range(len(images))]
             written = list(self.pool.map(write_content, images, paths))
@@ -111,14 +114,14 @@ class ImageMeasurer:
             checks = iter(run_checks(paths) if paths else ())
             return [next(checks).problem or "" if is_written else "" for is_written in written]
 
-    def completed(self, facts: ImageFacts, image: Image) -> ImageFacts:
-        """Return measurements from the cache, with the path and the damage of the image."""
+    def with_current_file(self, facts: ImageFacts, image: Image) -> ImageFacts:
+        """Return measurements from the cache, with the current path of the image and the damage of its file."""
         path = file_of(image)
         return replace(facts, path=path, problem=self.problems.get(path) or facts.problem)
 
 
 def write_content(image: Image, path: str) -> bool:
-    """Write the encoded bytes of an image to a file. Return False if it has none, or if it cannot be read."""
+    """Write the encoded bytes of an image to a file. Return whether bytes were written."""
     try:
         encoded = read_content(image).encoded
         return bool(encoded) and Path(path).write_bytes(encoded) > 0

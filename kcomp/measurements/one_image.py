@@ -19,7 +19,7 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 def measure_image(
     image: Image, value_range: ValueRange | None = None, problem: str = "", *, pixels: bool = True
 ) -> ImageFacts:
-    """Measure an image. If it cannot be read, the result says why.
+    """Measure an image. If it cannot be read, the attribute `problem` of the result says why.
 
     Args:
         image: A path, encoded bytes, an array, or a function that returns bytes or an array.
@@ -30,7 +30,7 @@ def measure_image(
     try:
         content = read_content(image)
     except Exception as error:  # noqa: BLE001  # the function of an image may raise anything
-        return unread(file_of(image), problem or describe(error))
+        return unread(file_of(image), problem or error_text(error))
     header = read_header(content.encoded) if content.encoded else header_of_array(content.image)
     facts = with_header(content, header, problem)
     if problem or not pixels:
@@ -38,7 +38,7 @@ def measure_image(
     try:
         decoded = rgb_pixels(content.image, value_range)
     except Exception as error:  # noqa: BLE001  # decoders raise many types of errors
-        return replace(facts, problem=describe(error))
+        return replace(facts, problem=error_text(error))
     height, width = decoded.shape[:2]
     if not header.mode:  # Pillow cannot read the file, but OpenCV can
         facts = replace(facts, format="TIFF" if is_deep(content.encoded) else "", mode="RGB", bits=8)
@@ -52,7 +52,7 @@ def measure_image(
 
 
 def with_header(content: ImageContent, header: Header, problem: str) -> ImageFacts:
-    """Return measurements of the file and of its header only."""
+    """Return measurements of the file and its header. The measurements of pixels are NaN, 0 or empty."""
     return ImageFacts(
         path=content.path,
         problem=problem,
@@ -77,6 +77,6 @@ def header_of_array(image: Image) -> Header:
     return Header(width=image.shape[1], height=image.shape[0], mode=mode, bits=8 * image.itemsize)
 
 
-def describe(error: Exception) -> str:
-    """Return the text of an error without the file name, or the type of an error without a text."""
+def error_text(error: Exception) -> str:
+    """Return the text of an error without the file name, or the error's type if it has no text."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

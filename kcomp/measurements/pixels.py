@@ -29,9 +29,9 @@ class PixelFacts:
 
 
 def measure_pixels(pixels: np.ndarray) -> PixelFacts:
-    """Measure pixels, RGB uint8 of shape (height, width, 3).
+    """Measure the pixels of an image, RGB uint8 (height, width, 3).
 
-    Sharpness is measured after shrinking, and noise in the centre, in the original size.
+    Sharpness is measured in a smaller copy. Noise is measured in the centre of the image in its original size.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     mean, deviation = cv2.meanStdDev(grey)
@@ -54,7 +54,7 @@ def measure_pixels(pixels: np.ndarray) -> PixelFacts:
 
 
 def shrink(grey: np.ndarray, longest: int) -> np.ndarray:
-    """Shrink an image so that its longer side has `longest` pixels. A smaller image does not change."""
+    """Shrink an image so that its longer side has `longest` pixels. Return a smaller image unchanged."""
     height, width = grey.shape[:2]
     if max(height, width) <= longest:
         return grey
@@ -64,7 +64,7 @@ def shrink(grey: np.ndarray, longest: int) -> np.ndarray:
 
 
 def centre(grey: np.ndarray, side: int) -> np.ndarray:
-    """Return the square of this side in the centre of an image, or all of a smaller image."""
+    """Return a square with this side from the centre of an image. Return a smaller image unchanged."""
     top, left = (max(length - side, 0) // 2 for length in grey.shape[:2])
     return grey[top : top + side, left : left + side]
 
@@ -75,10 +75,10 @@ def laplacian_variance(grey: np.ndarray) -> float:
 
 
 def noise_deviation(grey: np.ndarray) -> float:
-    """Estimate the standard deviation of the noise in grey values, without counting texture as noise.
+    """Estimate the standard deviation of the noise in grey values, without texture.
 
-    Noise and texture together are measured in two sizes. In an image of half the size, white noise is halved, and
-    texture stays about as strong.
+    Noise and texture together are measured in the image and in a copy of half the size. White noise is half as strong
+    in the copy, and texture is about as strong.
     """
     # With noise n and texture t, the estimates are n**2 + t**2 and n**2 / 4 + t**2: n**2 is 4/3 of their difference.
     height, width = grey.shape
@@ -89,8 +89,8 @@ def noise_deviation(grey: np.ndarray) -> float:
 def immerkaer(grey: np.ndarray) -> float:
     """Estimate the standard deviation of noise and fine texture in grey values.
 
-    The estimate is sqrt(pi / 2) / 6 times the mean absolute response to a kernel that is blind to edges (Immerkaer,
-    Fast noise variance estimation, Computer Vision and Image Understanding 1996).
+    The estimate is sqrt(pi / 2) / 6 times the mean absolute response to a filter that does not respond to edges
+    (Immerkaer, Fast noise variance estimation, Computer Vision and Image Understanding 1996).
     """
     if min(grey.shape) < 3:
         return 0.0
@@ -99,13 +99,11 @@ def immerkaer(grey: np.ndarray) -> float:
 
 
 def perceptual_hashes(grey: np.ndarray) -> tuple[int, ...]:
-    """Return the perceptual hashes of the 8 rotations and mirror images, the image itself first.
+    """Return the perceptual hashes of the 8 rotations and mirror images of an image, as numbers below 2**64.
 
-    The hashes are those of `imagehash.phash`, 64 bits each. Without the package imagehash, all are 0.
-
-    Returns:
-        Numbers below 2**64: image, rotated by 90, 180 and 270 degrees counterclockwise, then the mirror images of these
-            four.
+    The first four belong to the image, rotated by 0, 90, 180 and 270 degrees counterclockwise. The last four belong to
+    its mirror image, rotated in the same way. The hashes are those of `imagehash.phash`. Without the package imagehash,
+    all are 0.
     """
     try:
         import imagehash

@@ -1,4 +1,4 @@
-"""Cache the measurements of images on disk, in one file of limited size that all processes share."""
+"""Cache the measurements of images on disk, in one file of limited size for all processes."""
 
 import contextlib
 import dataclasses
@@ -16,16 +16,16 @@ NAMES = [field.name for field in dataclasses.fields(ImageFacts)]
 
 
 class StoredFacts:
-    """An SQLite file with the measurements of images by key.
+    """An SQLite file with the measurements of images. Each image has a key.
 
-    Several processes may use the file at once. Reading and writing raise no errors.
+    Several processes may use the file at once. Errors while reading and writing are ignored.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def get(self, keys: Sequence[str]) -> dict[str, ImageFacts]:
-        """Return the stored measurements by key. Keys without measurements are left out."""
+        """Return the stored measurements by key, without keys that are not in the file."""
 
         def select(connection: sqlite3.Connection) -> None:
             for start in range(0, len(keys), VARIABLES):
@@ -39,7 +39,7 @@ class StoredFacts:
         return {key: image for key, image in facts.items() if image is not None}
 
     def add(self, facts: Mapping[str, ImageFacts]) -> None:
-        """Store measurements. If there are then too many, remove those that were stored first."""
+        """Store measurements. If the file then has too many, remove the oldest ones."""
 
         def insert(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT OR REPLACE INTO facts (key, content) VALUES (?, ?)", rows)
@@ -76,7 +76,7 @@ def as_bytes(image: ImageFacts) -> bytes:
 
 
 def as_facts(content: bytes) -> ImageFacts | None:
-    """Convert the bytes that `as_bytes` returns back to measurements. Return None for other bytes."""
+    """Convert the bytes of `as_bytes` back to measurements. Return None for other bytes."""
     try:
         values = dict(zip(NAMES, json.loads(content), strict=True))
         return ImageFacts(**values | {"hashes": tuple(values["hashes"])})

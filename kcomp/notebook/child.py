@@ -31,14 +31,14 @@ def main(request_file: Path, answer_file: Path) -> None:
 
 
 def train(recipe: str, values: Mapping[str, Any], *, seed: int, fold: int, output: str | None) -> str:
-    """Train a run of a recipe to its end, and return the run's folder.
+    """Train a run of a recipe to its end, and return the path of the run's folder.
 
     Args:
         recipe: Path of the recipe, a Python file.
-        values: Values of the recipe to change, by name.
+        values: New values of the recipe's config, by name.
         seed: Seed of the training.
         fold: The fold that is held out.
-        output: The run's folder. None for the folder that `kcomp train` would choose.
+        output: The path of the run's folder. None for the folder that `kcomp train` would choose.
     """
     from rich.console import Console
 
@@ -64,12 +64,13 @@ def predict(run: str, *, test: str | None, views: int | None) -> str:
     """Predict test images with a run, and write the predictions to test.csv in the run's folder.
 
     Args:
-        run: The run's folder.
+        run: The path of the run's folder.
         test: A CSV file of image ids, or a folder of images. None for the test rows of the recipe.
-        views: How many randomly augmented copies are averaged with each image. None for the views of the recipe.
+        views: The number of randomly augmented copies of each image. Their predictions and that of the image are
+            averaged. None for the views of the recipe.
 
     Returns:
-        A line that describes the file.
+        A line of text that describes test.csv.
     """
     from kcomp.prediction.runs import predict_run
     from kcomp.runs.folder import Run

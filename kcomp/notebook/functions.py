@@ -22,7 +22,7 @@ def train(
     output: str | Path | None = None,
     **values: Any,
 ) -> Run:
-    """Train a recipe with one backend, seed and fold (a run) in a child process, as `kcomp train` does.
+    """Train a run: one recipe with one backend, seed and fold. The training is a child process, as by `kcomp train`.
 
     A complete run is not trained again, and an interrupted run is continued.
 
@@ -32,7 +32,7 @@ def train(
         fold: The fold that is held out, from 0.
         seed: Seed of the initial weights, the batches and dropout.
         output: The run folder. None for runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>.
-        values: Values of the recipe to change, by name.
+        values: New values of the recipe's config, by name.
 
     Returns:
         The complete run.
@@ -64,12 +64,12 @@ def train(
 def predict(
     run: Run | str | Path, test: str | Path | None = None, *, views: int | None = None, backend: str | None = None
 ) -> pd.DataFrame:
-    """Predict test images with a run in a child process, and write the predictions to the run's test.csv.
+    """Predict test images with a run, and write the predictions to the run's test.csv. A child process does it.
 
     Args:
         run: A complete run, or its folder.
-        test: A CSV of image ids, or a folder of images. None for the test rows of the recipe.
-        views: For test-time augmentation, how many randomly augmented copies of each image are predicted too, from 0.
+        test: A CSV file of image ids, or a folder of images. None for the test rows of the recipe.
+        views: For test-time augmentation, the number of randomly augmented copies of each image that are predicted too.
             The predictions of an image and its copies are averaged. None for the views that the recipe defines.
         backend: "jax" or "torch". None for the backend that trained the run, if it is installed.
 
@@ -94,7 +94,6 @@ def predict(
 
 
 def check_json(name: str, value: Any) -> None:
-    """Raise TypeError if JSON cannot store the value."""
     try:
         json.dumps(value)
     except TypeError:

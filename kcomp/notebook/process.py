@@ -17,8 +17,9 @@ PAUSE = 0.1  # seconds between two checks of the output
 
 
 def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:
-    """Run a function of kcomp.notebook.child in a child process, and return its result. An interrupt ends the child
-    too.
+    """Run a function of kcomp.notebook.child in a child process, and return its result.
+
+    An interrupt of this process also ends the child.
 
     Args:
         function: The name of the function.
@@ -48,12 +49,7 @@ def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:
 
 
 def follow(process: Process) -> tuple[int, str]:
-    """Show the output of a process until the process ends.
-
-    Returns:
-        code: The exit code.
-        last: The last line that the process printed.
-    """
+    """Show the output of a process until it ends. Return its exit code and its last line."""
     code, last, header = None, "", True
     with ProgressDisplay() as display:
         while code is None:
@@ -70,7 +66,7 @@ def follow(process: Process) -> tuple[int, str]:
 def to_exception(name: str, message: str) -> Exception:
     """Return an exception with the type `name`, such as "ValueError", and this message.
 
-    If neither Python nor kcomp has this type, it is a RuntimeError.
+    If neither Python nor kcomp has this type, the exception is a RuntimeError.
     """
     for module in (builtins, errors, files):
         kind = getattr(module, name, None)

@@ -10,7 +10,7 @@ from kcomp.system.backends import is_installed
 
 
 class ProgressDisplay:
-    """A context manager that prints the lines of a training, and shows a progress bar for its epochs."""
+    """A context manager that prints the output of a training, and shows a progress bar for its epochs."""
 
     def __init__(self) -> None:
         console = Console()
@@ -29,7 +29,7 @@ class ProgressDisplay:
         self.bar.stop()
 
     def line(self, text: str) -> None:
-        """Print a line of the training's output, and update the bar."""
+        """Print a line of the training's output. If it names an epoch, update the progress bar."""
         if epochs := parse_epoch(text):
             self.bar.update(self.task, completed=epochs[0], total=epochs[1], visible=True)
         self.bar.console.print(text, highlight=False, soft_wrap=True, markup=False)

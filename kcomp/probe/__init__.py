@@ -1,1 +1,1 @@
-"""Frozen features of a pretrained network, and probes that predict the labels from them."""
+"""Features from a frozen pretrained network, and models that predict the labels from them (probes)."""

@@ -1,4 +1,4 @@
-"""Compute the frozen features of images (outputs of a network that is not trained), and cache them on disk."""
+"""Compute features of images with a network that is not trained, and cache them on disk."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,9 +29,9 @@ class FrozenFeatures:
 
     Attributes:
         rows: The features of each table, float32 (rows, dimensions). Rows whose image cannot be read are NaN.
-        network: One sentence that says which network the features are from.
+        network: One sentence that says which network computed the features.
         pretrained: Whether the network has pretrained weights.
-        computed: How many features were not cached before.
+        computed: The number of images whose features were not cached before.
     """
 
     rows: tuple[np.ndarray, ...]
@@ -43,13 +43,14 @@ class FrozenFeatures:
 def frozen_features(
     loaded: Loaded | None, tables: Sequence[Table], *, progress: Progress = lambda finished, total: None
 ) -> FrozenFeatures:
-    """Compute the frozen features of the images of some tables, such as training rows and test rows.
+    """Compute features of the images of several tables with a frozen network.
 
-    The outputs of a network are averaged over the image, and projected to at most 256 principal components.
+    The outputs of the network are averaged over the positions in an image, and projected to at most 256 principal
+    components.
 
     Args:
         loaded: The recipe, or None for a data set without a recipe.
-        tables: The tables. The first has the labelled rows.
+        tables: The tables. The first has the labelled rows, and the second may have test rows.
         progress: Called after each batch with the number of finished images and the number of all images.
 
     Raises:
@@ -77,9 +78,9 @@ class Projection:
 
     Attributes:
         mean: Mean of each feature, (dimensions,).
-        scale: Standard deviation of each feature times the square root of the number of features from its layer,
+        scale: Standard deviation of each feature, times the square root of the number of features from the same layer,
             (dimensions,).
-        components: Shape (dimensions, components).
+        components: The principal components, (dimensions, components).
     """
 
     mean: np.ndarray
@@ -92,14 +93,14 @@ class Projection:
 
 @dataclass(frozen=True)
 class CachedTable:
-    """The cached features of the readable images of a table.
+    """The cached features of the images of a table that can be read.
 
     Attributes:
         count: Number of rows of the table.
         readable: Positions of the rows with features, in ascending order.
-        features: The cache, for the rows whose file exists. None if there are none.
-        positions: The position of each readable row in `features`.
-        computed: How many features were not cached before.
+        features: The cache of all rows whose file exists. None if there are no such rows.
+        positions: For each position in `readable`, the position of the row in `features`.
+        computed: The number of images whose features were not cached before.
     """
 
     count: int
@@ -109,7 +110,7 @@ class CachedTable:
     computed: int
 
     def read(self, index: int) -> np.ndarray:
-        """Return the features of row `readable[index]`, float32 (dimensions,)."""
+        """Return the features of the table row `readable[index]`, float32 (dimensions,)."""
         assert self.features is not None  # it has rows
         return self.features.get(int(self.positions[index]), 0)
 
@@ -123,7 +124,7 @@ class CachedTable:
 
 
 def fill_cache(chosen: FrozenNetwork, table: Table, progress: Callable[[int], None]) -> CachedTable:
-    """Compute the features of a table's images that are not cached yet, and return the cached features of all.
+    """Compute the features of a table that are not cached yet, and return the cache with all features.
 
     `progress` is called with the number of finished images.
     """
@@ -156,7 +157,8 @@ def compute(
     Yield two lists for each batch: the rows that were stored, and the rows whose image cannot be read.
 
     Args:
-        caches: Two caches of one table: of all features, and of the features below the head, which come last.
+        caches: Two caches of one table: a cache of all features, and a cache of the features below the head. The latter
+            are the last of all features.
         forward: Function from images to all features.
         rows: Positions in the table.
     """
@@ -191,10 +193,10 @@ def is_present(image: Image) -> bool:
 
 
 def fit_projection(caches: Sequence[CachedTable], parts: Sequence[int]) -> Projection:
-    """Return a projection to at most 256 components, fitted on at most 2,000 random rows of all tables.
+    """Fit a projection to at most 256 principal components, on at most 2,000 random rows of all tables.
 
     Args:
-        caches: The features.
+        caches: The features of each table.
         parts: The number of features from each layer.
     """
     rows = [(number, index) for number, cache in enumerate(caches) for index in range(len(cache.readable))]

@@ -1,4 +1,4 @@
-"""Divide rows into folds for the cross-validation of a probe."""
+"""Split rows into folds for the cross-validation of a probe (a model that predicts labels from frozen features)."""
 
 from dataclasses import replace
 
@@ -13,10 +13,10 @@ FOLDS = 5
 
 
 def probe_folds(table: Table, seed: int, *, together: np.ndarray | None = None) -> np.ndarray:
-    """Return the fold of each row, int (rows,), for cross-validation in which every row is held out once.
+    """Return the fold of each row, int (rows,), for a cross-validation that holds out every row once.
 
-    They are the folds of the table if these are suitable, else those of `new_folds`. `together` has a group number for
-    each row. Rows of a group share a fold.
+    These are the folds of the table if it has suitable ones, else the result of `new_folds`. `together` has a group
+    number for each row. Rows of a group share a fold.
     """
     if "fold" in table.frame and not table.folds_in_order:
         folds = table.frame[fold_columns(table.frame)[0]].to_numpy()
@@ -27,9 +27,9 @@ def probe_folds(table: Table, seed: int, *, together: np.ndarray | None = None) 
 
 
 def new_folds(table: Table, seed: int, *, together: np.ndarray | None = None) -> np.ndarray:
-    """Divide rows into five stratified folds, and return the fold of each row, int (rows,).
+    """Split rows into five stratified folds, and return the fold of each row, int (rows,).
 
-    Rows with one `group`, one `item` or one number in `together` share a fold.
+    Rows share a fold if they have the same value of `group` or `item`, or the same number in `together`.
     """
     groups = joined_groups(group_numbers(table), together)
     count = min(FOLDS, len(table) if groups is None else len(np.unique(groups)))
@@ -39,7 +39,7 @@ def new_folds(table: Table, seed: int, *, together: np.ndarray | None = None) ->
 
 
 def group_numbers(table: Table) -> np.ndarray | None:
-    """Return the group number of each row, int (rows,), by the columns `group` and `item`, or None."""
+    """Return the group number of each row, int (rows,), or None if the table has no column `group` or `item`."""
     frame = table.frame
     own = pd.Series([("alone", row) for row in range(len(frame))], frame.index, dtype=object)
     filled = {name: frame[name].astype(object).where(frame[name].notna(), own) for name in TOGETHER if name in frame}
@@ -47,7 +47,7 @@ def group_numbers(table: Table) -> np.ndarray | None:
 
 
 def joined_groups(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-    """Return the group of each row. Rows with equal numbers in `first` or in `second` are in one group."""
+    """Join two groupings of rows. Rows with equal numbers in `first` or in `second` get the same group number."""
     if first is None or second is None:
         return second if first is None else first
     frame = pd.DataFrame({"image_id": "", "group": first, "item": second})
@@ -55,13 +55,13 @@ def joined_groups(first: np.ndarray | None, second: np.ndarray | None) -> np.nda
 
 
 def stratified(strata: np.ndarray, groups: np.ndarray | None, count: int, seed: int) -> np.ndarray:
-    """Divide rows into `count` folds with equal shares of each stratum, and return the fold of each row, int (rows,).
+    """Split rows into `count` folds with equal shares of each stratum. Return the fold of each row, int (rows,).
 
     Args:
         strata: The stratum number of each row, int (rows,), or bool (rows, labels); see `Target.strata`.
-        groups: The group of each row, or None. Rows of a group share a fold.
-        count: How many folds.
-        seed: Seed of the random division.
+        groups: The group number of each row, or None. Rows of a group share a fold.
+        count: The number of folds.
+        seed: Seed of the random split.
     """
     from sklearn.model_selection import StratifiedKFold
 

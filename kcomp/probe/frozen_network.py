@@ -1,4 +1,4 @@
-"""Choose the network whose features are used to check a data set."""
+"""Choose the frozen network whose features are used to check a data set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ BATCH = 32
 
 
 class NetworkError(RuntimeError):
-    """Raised if the recipe cannot build its network. The cause is the error of the recipe."""
+    """The recipe cannot build its network. The cause of this error is the recipe's own error."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class FrozenNetwork:
     """A network that computes features, and the batches of images that it takes.
 
     Attributes:
-        network: Computes features from images, (batch, dimensions): first those of an inner layer, then those below the
-            head.
+        network: Computes features from images, (batch, dimensions): first features of an inner layer, then features
+            below the head.
         top: Computes only the features below the head.
         batches: Function from a table to batches without augmentation.
         fingerprint: A hash of the recipe. Empty without a recipe.
@@ -52,7 +52,7 @@ class FrozenNetwork:
 
     @property
     def parts(self) -> tuple[int, int]:
-        """Two numbers: how many features come from the inner layer, and how many from below the head."""
+        """The number of features from the inner layer, and the number of features from below the head."""
         top = int(self.top.output_shape[1])
         return int(self.network.output_shape[1]) - top, top
 
@@ -60,7 +60,7 @@ class FrozenNetwork:
 def choose_network(loaded: Loaded | None, table: Table) -> FrozenNetwork:
     """Choose the network that computes the features of a data set.
 
-    It is the recipe's own network if this is pretrained and takes images of at most 256 x 256 px. Otherwise, it is
+    This is the recipe's own network if it is pretrained and takes images of at most 256 x 256 px. Otherwise, it is
     EfficientNet-Lite0 with ImageNet weights or, if these are not installed, the recipe's own network.
 
     Args:
@@ -85,7 +85,7 @@ def choose_network(loaded: Loaded | None, table: Table) -> FrozenNetwork:
 def recipe_network(loaded: Loaded, table: Table) -> FrozenNetwork | None:
     """Return the recipe's network without its head, or None if the head cannot be separated.
 
-    The network is built with two seeds. Weights that are equal for both are pretrained.
+    The network is built with two seeds. Weights that are equal with both seeds are pretrained.
     """
     recipe, target = loaded.recipe, table.required_target.fitted(table.labels)
     clear_session()
@@ -130,7 +130,7 @@ def lite_network() -> FrozenNetwork:
 
 
 def without_head(network: keras.Model) -> keras.Model | None:
-    """Return the layers before the last layer with weights, with outputs averaged over positions in the image.
+    """Return the layers before the last layer with weights. Outputs are averaged over the positions in the image.
 
     Return None if the network cannot be divided.
     """
@@ -145,7 +145,7 @@ def without_head(network: keras.Model) -> keras.Model | None:
 
 
 def with_inner_layer(network: keras.Model) -> keras.Model:
-    """Return a network that also returns features of an inner layer, before those of `network`.
+    """Return a network whose outputs are features of an inner layer, followed by the outputs of `network`.
 
     The inner layer is the last one before the last downsampling. Return `network` itself if it has no such layer.
     """
@@ -158,7 +158,7 @@ def with_inner_layer(network: keras.Model) -> keras.Model:
 
 
 def kernels(network: keras.Model) -> list[np.ndarray]:
-    """Return the weights that have at least two axes. Biases have one."""
+    """Return the weights with at least two axes, which excludes biases."""
     return [keras.ops.convert_to_numpy(weight.value) for weight in network.weights if len(weight.shape) > 1]
 
 

@@ -1,4 +1,4 @@
-"""Predict labels out of fold by kernel ridge regression on frozen features."""
+"""Predict labels out of fold by kernel ridge regression on features of a frozen network."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ SMALLEST = 1e-6  # eigenvalues of the landmarks' kernel that are smaller, relati
 
 @dataclass(frozen=True)
 class KernelMap:
-    """Features whose inner products approximate a Gaussian kernel (Williams and Seeger 2001, the Nyström method).
+    """A map to features whose inner products approximate a Gaussian kernel (Nyström method, Williams and Seeger 2001).
 
     Attributes:
         landmarks: Some rows of the original features, float32 (landmarks, dimensions).
         gamma: The kernel of two rows at distance d is exp(-gamma * d * d).
-        whitening: Matrix from kernels with the landmarks to the new features, (landmarks, new dimensions).
+        whitening: The new features are the kernels with the landmarks, times this matrix (landmarks, new dimensions).
     """
 
     landmarks: np.ndarray
@@ -40,7 +40,7 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def fit_kernel(features: np.ndarray, seed: int) -> KernelMap:
-    """Return a kernel map with random landmarks, and with `gamma` from the median of their squared distances."""
+    """Return a kernel map with random landmarks. `gamma` is inversely proportional to their median squared distance."""
     chosen = np.random.default_rng(seed).permutation(len(features))[:LANDMARKS]
     landmarks = features[chosen]
     distances = squared_distances(landmarks[:300], landmarks[-300:])
@@ -56,8 +56,8 @@ def kernel_scores(
 ) -> np.ndarray:
     """Predict the labels of each row by a kernel ridge regression on the other folds.
 
-    Predictions of classes are scores, not probabilities. The ridge penalty has the least squared error on the held-out
-    rows.
+    Predictions of classes are scores, not probabilities. The ridge penalty is the one with the least squared error on
+    held-out rows.
 
     Args:
         features: Features of the images, (rows, dimensions). A row with a NaN is neither used nor predicted.
@@ -106,7 +106,7 @@ def held_out_scores(kernel: KernelMap, features: np.ndarray, labels: np.ndarray,
 
 
 def blocks(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the number of a fold and the positions of some of its rows, until each row was yielded once."""
+    """Yield pairs of a fold number and the positions of at most BLOCK of its rows. Each row is in one pair."""
     for number in np.unique(folds):
         rows = np.flatnonzero(folds == number)
         for start in range(0, len(rows), BLOCK):
@@ -114,7 +114,7 @@ def blocks(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def ridge_path(gram: np.ndarray, total: np.ndarray) -> list[np.ndarray]:
-    """Return the weights, (dimensions, columns), of a ridge regression for each penalty.
+    """Return the weights, (dimensions, columns), of a ridge regression with each of the penalties `RIDGES`.
 
     Args:
         gram: Products of the features, (dimensions, dimensions).

@@ -1,4 +1,4 @@
-"""Predict classes from frozen features by a probe: cross-validated logistic regression."""
+"""Predict classes from features of a frozen network by a probe: a logistic regression."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,8 +19,8 @@ Model = Callable[[np.ndarray], np.ndarray]  # from features (rows, dimensions) t
 def out_of_fold(features: np.ndarray, table: Table, seed: int = 0, *, together: np.ndarray | None = None) -> np.ndarray:
     """Predict each row by a probe that is fitted on the other folds.
 
-    The probe is a multinomial logistic regression for one class, and a logistic regression for each of several labels.
-    The L2 penalty is chosen on held-out rows within the training folds.
+    The probe is a multinomial logistic regression if each row has one class. For several labels, it is a logistic
+    regression for each label. The L2 penalty is chosen on held-out rows within the training folds.
 
     Args:
         features: Features of the images, (rows, dimensions). A row with a NaN is neither used nor predicted.
@@ -78,9 +78,9 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, target: Target, seed: in
 
 
 def fit_logistic(features: np.ndarray, labels: np.ndarray, target: Target, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights (dimensions, columns) and bias (columns,) of a logistic regression with the best L2 penalty.
+    """Fit a logistic regression. Return its weights (dimensions, columns) and bias (columns,).
 
-    The penalty is chosen on the rows of one of four inner folds.
+    The L2 penalty is chosen on a quarter of at most `INNER_ROWS` rows, which are held out for this choice.
     """
     multinomial = target.stacker == "multinomial"
     chosen = np.random.default_rng(seed).permutation(len(labels))[:INNER_ROWS]
@@ -102,9 +102,9 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, target: Target, seed:
 def logistic_path(
     features: np.ndarray, labels: np.ndarray, penalties: Sequence[float], multinomial: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fit a logistic regression for each L2 penalty, and return pairs of weights and bias.
+    """Fit a logistic regression with each L2 penalty, in descending order. Return pairs of weights and bias.
 
-    The minimized loss is the mean cross-entropy plus penalty / 2 * |weights|^2. Penalties must descend.
+    The loss is mean cross-entropy + penalty / 2 * |weights|^2.
     """
     from scipy import optimize
     from threadpoolctl import threadpool_limits
@@ -129,7 +129,6 @@ def logistic_path(
 
 
 def unpacked(packed: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split a flat array of parameters into float32 weights (dimensions, columns) and bias (columns,)."""
     values = packed.astype(np.float32).reshape(-1, columns)
     return values[:-1], values[-1]
 
@@ -140,7 +139,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray, multinomial: bool) -> 
     Args:
         logits: Shape (rows, columns).
         labels: Shape (rows, columns). NaN is a missing label, which does not count.
-        multinomial: Whether probabilities are the softmax over columns, or the sigmoid of each column.
+        multinomial: Whether probabilities are the softmax over columns. If not, they are the sigmoid of each column.
     """
     if multinomial:
         shifted = logits - logits.max(1, keepdims=True)

@@ -55,7 +55,7 @@ def canvas(rows: int, height: float, *, width: float = 9) -> tuple[Any, Any]:
 
 @functools.cache
 def font_families() -> list[str]:
-    """Return the fonts of plots: matplotlib's own, then fonts of this machine that have Asian characters."""
+    """Return the names of the fonts of plots: matplotlib's own, then installed fonts with Asian characters."""
     from matplotlib import font_manager
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
@@ -63,7 +63,7 @@ def font_families() -> list[str]:
 
 
 def png(figure: Any) -> bytes:
-    """Return a figure as the bytes of a PNG file, and close the figure."""
+    """Return a figure as a PNG file, and close the figure. A large file gets a palette of 128 colours."""
     from matplotlib import pyplot
 
     file = io.BytesIO()
@@ -75,7 +75,6 @@ def png(figure: Any) -> bytes:
 
 
 def with_palette(file: io.BytesIO) -> bytes:
-    """Return a PNG file, reduced to at most 128 colours."""
     from PIL import Image
 
     smaller = io.BytesIO()
@@ -88,8 +87,8 @@ def label(text: str, width: int = 28) -> str:
 
     Args:
         text: Any text. Control characters and lone surrogates become "?".
-        width: The greatest width in characters. A Chinese or Korean character counts as two. A longer text loses its
-            middle.
+        width: The greatest width in characters. A Chinese, Japanese or Korean character counts as two. In a longer
+            text, "…" replaces the middle.
     """
     characters = [
         "?" if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") else character for character in text
@@ -105,7 +104,7 @@ def label(text: str, width: int = 28) -> str:
 
 
 def numbers(values: ArrayLike) -> np.ndarray:
-    """Return values as float64, with NaN in place of infinite values."""
+    """Return an array as float64, with NaN in place of infinite values."""
     array = np.asarray(values, np.float64)
     return np.where(np.isfinite(array), array, np.nan)
 
@@ -123,7 +122,7 @@ def empty(axis: Any) -> None:
 
 
 def legend(axis: Any, handles: Sequence[tuple[Any, str]]) -> None:
-    """Show the names of at most 16 lines to the right of the plot."""
+    """Show the names of at most 16 lines to the right of the plot. `handles` has pairs of a line and its name."""
     if handles:
         lines, names = zip(*handles[:16], strict=True)
         axis.legend(lines, [label(name) for name in names], fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -1,4 +1,4 @@
-"""A finding: one problem of a data set, with the images that it concerns."""
+"""A finding: one problem of a data set, with the images concerned."""
 
 import csv
 import io
@@ -19,10 +19,10 @@ class Finding:
         kind: The kind of problem as lower-case words joined by hyphens, such as "near-duplicate".
         severity: "error" if training on the data would be wrong or would fail, "warning" if a person should look at it,
             and "note" for a fact that needs no action.
-        message: One sentence that says what the problem is. It is shown without the image ids.
-        image_ids: The images that it concerns. Empty if it concerns the whole table.
-        weight: How much it matters among findings of one severity.
-        details: What is wrong with each of `image_ids`, as a sentence without the id. Empty if `message` says it all.
+        message: The problem as one sentence, without the image ids.
+        image_ids: The images concerned. Empty if the problem concerns the whole table.
+        weight: The importance among findings of the same severity.
+        details: The problem of each of `image_ids`, as a sentence without the id. Empty if `message` says it all.
     """
 
     kind: str
@@ -38,12 +38,12 @@ class Finding:
 
 
 def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:
-    """Return findings from the worst to the least: errors, warnings, notes, and by weight within each."""
+    """Return the findings, the worst first: by severity, and by weight within each severity."""
     return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -finding.weight))
 
 
 def worst_severity(findings: Iterable[Finding]) -> Severity | None:
-    """Return the worst severity of some findings; None if there are none."""
+    """Return the worst severity of some findings. None if there are none."""
     return min((finding.severity for finding in findings), key=SEVERITIES.index, default=None)
 
 
@@ -53,15 +53,16 @@ def messages(findings: Iterable[Finding]) -> str:
 
 
 def uncovered(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings without notes about the same images as an error or a warning."""
+    """Return the findings without notes that have the same images as an error or a warning."""
     alarms = {frozenset(finding.image_ids) for finding in findings if finding.severity != "note"} - {frozenset()}
     return [finding for finding in findings if finding.severity != "note" or frozenset(finding.image_ids) not in alarms]
 
 
 def findings_csv(findings: Sequence[Finding]) -> str:
-    """Return findings as CSV with the columns `kind,severity,image_id,message`.
+    """Return findings as CSV text with the columns `kind,severity,image_id,message`.
 
-    There is one row for each finding and image. If a finding concerns the whole table, `image_id` is empty.
+    There is one row for each image of each finding. If a finding concerns the whole table, it has one row without an
+    image id.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

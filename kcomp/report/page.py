@@ -71,12 +71,13 @@ class Section:
     Attributes:
         title: The heading.
         verdict: The result in a few sentences.
-        good: Whether the result is good or bad, which sets the style of the verdict. None for a neutral style.
+        good: Whether the result is good (True) or bad (False), which sets the style of the verdict. None for a neutral
+            style.
         severity: The worst severity of the section's findings. Errors and warnings have their own styles and labels.
         paragraphs: More text.
         first_tables: Pairs of a caption and a table that stand above all pictures, such as errors.
         tables: Pairs of a caption and a table.
-        pictures: Pairs of a caption and the bytes of a PNG file.
+        pictures: Pairs of a caption and a PNG file.
         galleries: Pairs of a caption and small pictures, which are shown side by side.
     """
 
@@ -94,7 +95,7 @@ class Section:
 def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool = False) -> str:
     """Return an HTML page that needs no other file.
 
-    `wide` says whether the page is mainly one wide table.
+    `wide` says whether the main content of the page is one wide table.
     """
     import jinja2
     from markupsafe import Markup
@@ -125,7 +126,7 @@ def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool =
 
 
 def mark_code(text: str) -> "Markup":
-    """Escape a text for HTML, and show text between backticks as code."""
+    """Escape a text for HTML. Text between backticks becomes code."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
@@ -135,20 +136,20 @@ STATES = {"": "", "good": "No problem", "bad": "Problem", "error": "Error", "war
 
 
 def state(section: Section) -> str:
-    """Return the style of a section, a key of `STATES`."""
+    """Return the style of a section, which is a key of `STATES`."""
     if section.severity in ("error", "warning"):
         return section.severity
     return "" if section.good is None else "good" if section.good else "bad"
 
 
 def data_address(image: bytes) -> str:
-    """Return a data URI with the bytes of a JPEG or PNG file."""
+    """Return a JPEG or PNG file as a data URI."""
     kind = "jpeg" if image.startswith(b"\xff\xd8") else "png"
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def size_attributes(image: bytes) -> str:
-    """Return the attributes `width` and `height` of an image, from its pixels and its resolution."""
+    """Return the attributes `width` and `height` of an HTML image, from its size in pixels and its resolution."""
     # With these attributes, the page does not move while it loads.
     picture = opened(image)
     scale = 96 / picture.info["dpi"][0] if picture.format == "PNG" and "dpi" in picture.info else 1
@@ -169,7 +170,7 @@ def opened(image: bytes) -> Any:
 
 
 def table_json(table: PageTable) -> str:
-    """Return the rows of a table as JSON for a script element. A cell is a text, or [text, address]."""
+    """Return the rows of a table as JSON for a script element. A cell is a text, or a list of a text and an address."""
     rows = [[[cell.text, cell.address] if isinstance(cell, Link) else cell for cell in row] for row in table.rows]
     text = json.dumps({"rows": rows, "marked": list(table.marked)}, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
@@ -180,7 +181,7 @@ def cell_text(cell: Cell) -> str:
 
 
 def numeric_columns(table: PageTable) -> list[bool]:
-    """Return whether each column contains mainly numbers."""
+    """Return for each column whether most of its cells are numbers."""
     flags = []
     for column in range(len(table.header)):
         texts = [cell_text(row[column]) for row in table.rows[:1000]]
@@ -200,7 +201,7 @@ def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 
 
 def markdown_table(table: PageTable) -> str:
-    """Return a table as Markdown. Rows in `table.marked` are bold."""
+    """Return a table as Markdown text. Rows in `table.marked` are bold."""
     lines = [list(table.header), ["---"] * len(table.header)]
     for number, row in enumerate(table.rows):
         texts = [cell_text(cell) for cell in row]

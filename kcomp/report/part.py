@@ -1,4 +1,4 @@
-"""A part of a report: what the page shows, what the JSON file contains, and the findings."""
+"""A part of a report: a section of the page, numbers for the JSON file, and findings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,5 +26,5 @@ class Part:
 
     @property
     def shown(self) -> Section:
-        """The section with the severity of its worst finding."""
+        """The section, with the worst severity of the part's findings."""
         return replace(self.section, severity=worst_severity(self.findings))

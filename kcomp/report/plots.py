@@ -1,4 +1,4 @@
-"""Draw the plots of report pages. Each function returns the bytes of a PNG file. NaN is left out."""
+"""Draw the plots of report pages. Each function returns a PNG file. NaN is left out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,10 +40,10 @@ def bars(
 
     Args:
         names: The names, such as classes. Only the first 60 are shown.
-        values: The lengths of the bars.
-        xlabel: What the values are.
-        notes: Texts to the right of the bars, such as counts. Empty for none.
-        intervals: The lower and upper ends, of shape (names, 2).
+        values: The length of each bar.
+        xlabel: The label of the x axis.
+        notes: A text to the right of each bar, such as a count. Empty for none.
+        intervals: The lower and upper end of each bar's interval, (names, 2).
         reference: The position of a dashed vertical line.
     """
     figure, axis, count = name_rows(names, xlabel)
@@ -64,7 +64,7 @@ def points(
     notes: Sequence[str] = (),
     reference: float | None = None,
 ) -> bytes:
-    """Draw a point with its interval for each name, such as the score of each slice.
+    """Draw a point and its interval for each name, such as the score of each slice.
 
     The arguments are those of `bars`.
     """
@@ -77,7 +77,10 @@ def points(
 
 
 def name_rows(names: Sequence[str], xlabel: str) -> tuple[Any, Any, int]:
-    """Create a figure with one plot and a y position for each name. Return figure, axes and the number of names."""
+    """Create a plot with a y position for each name.
+
+    Return three things: figure, axes, and the number of shown names.
+    """
     count = min(len(names), MOST_NAMES)
     figure, axes = canvas(1, 0.8 + 0.25 * max(count, 3))
     axis = axes[0, 0]
@@ -93,7 +96,7 @@ def draw_intervals(axis: Any, ends: np.ndarray, colour: str, *, width: float) ->
 
 
 def finish_rows(axis: Any, values: np.ndarray, notes: Sequence[str], reference: float | None) -> None:
-    """Write the notes at the right edge, and draw the reference line."""
+    """Write the notes at the right edge, and draw the reference line at this x position."""
     if not np.isfinite(values).any():
         empty(axis)
     if reference is not None:
@@ -107,12 +110,13 @@ def finish_rows(axis: Any, values: np.ndarray, notes: Sequence[str], reference: 
 def histogram(
     groups: Mapping[str, ArrayLike], *, xlabel: str, bins: int = 40, lines: Mapping[str, float] | None = None
 ) -> bytes:
-    """Draw a histogram of one group, or several overlaid histograms.
+    """Draw a histogram of one group, or overlaid histograms of several groups.
 
     Args:
-        groups: Values by the name of the group. One group is shown as numbers of values, several as shares.
-        xlabel: What the values are.
-        bins: The number of bins. Each whole number has a bin if their range is at most 60.
+        groups: The values of each group, by the name of the group. The y axis shows counts for one group, and shares
+            for several.
+        xlabel: The label of the x axis.
+        bins: The number of bins. Whole numbers with a range of at most 60 have one bin each instead.
         lines: Positions of dashed vertical lines by name, such as a threshold.
     """
     figure, axes = canvas(1, 2.8)
@@ -158,13 +162,13 @@ def curves(
     bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
     diagonal: bool = False,
 ) -> bytes:
-    """Draw curves over the same x.
+    """Draw several curves with the same x values.
 
     Args:
-        x: The positions of the values.
-        lines: The values of each curve by its name. A NaN is a gap.
-        xlabel: What x is.
-        ylabel: What the values are.
+        x: The x values.
+        lines: The y values of each curve, by the name of the curve. A NaN is a gap.
+        xlabel: The label of the x axis.
+        ylabel: The label of the y axis.
         bands: The lower and upper ends of the band around a curve, by the name of the curve.
         diagonal: Whether to draw the line y = x, on which a calibrated model lies.
     """
@@ -199,12 +203,12 @@ def matrix(
     """Draw a matrix as coloured cells, with numbers in the cells if there are at most 15 rows and columns.
 
     Args:
-        values: Counts or numbers, of shape (rows, columns).
+        values: Counts or other numbers, (rows, columns).
         names: The names of the rows.
-        xlabel: What the columns are.
-        ylabel: What the rows are.
-        columns: The names of the columns. None if they are those of the rows.
-        by_row: Whether colours show shares of the row's sum, as in a confusion matrix.
+        xlabel: The label of the x axis, for the columns.
+        ylabel: The label of the y axis, for the rows.
+        columns: The names of the columns. None if they are the same as the names of the rows.
+        by_row: Whether the colour shows each cell's share of the row's sum, as in a confusion matrix.
     """
     columns = names if columns is None else columns
     cells = numbers(values).reshape(len(names), len(columns))
@@ -232,7 +236,7 @@ def matrix(
 
 
 def write_numbers(axis: Any, cells: np.ndarray, dark: np.ndarray) -> None:
-    """Write the numbers other than 0 into the cells of a matrix, in white on dark cells."""
+    """Write the numbers other than 0 into the cells of a matrix: in white where `dark` is True."""
     whole = np.array_equal(cells[np.isfinite(cells)], np.round(cells[np.isfinite(cells)]))
     for row, column in np.argwhere(np.isfinite(cells) & (cells != 0)):
         text = f"{cells[row, column]:.0f}" if whole else f"{cells[row, column]:.2f}"
@@ -255,8 +259,8 @@ def scatter(
     Args:
         x: The horizontal positions, such as labels.
         y: The vertical positions, such as predictions or residuals.
-        xlabel: What x is.
-        ylabel: What y is.
+        xlabel: The label of the x axis.
+        ylabel: The label of the y axis.
         diagonal: Whether to draw the line y = x.
         zero: Whether to draw the line y = 0.
     """

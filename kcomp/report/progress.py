@@ -9,7 +9,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class StepProgress:
-    """A progress bar with the current step and the time left, for a `with` block. Without a terminal, it prints lines.
+    """A context manager that shows a progress bar with the current step and the time left. Without a terminal, it
+    prints lines.
 
     Args:
         console: Where to print.
@@ -33,19 +34,18 @@ class StepProgress:
         self.bar.stop()
 
     def start_step(self, name: str) -> None:
-        """Show the name of the step that begins now."""
         self.bar.update(self.task, step=name)
         if not self.console.is_terminal:
             self.console.print(f"{self.title}: {name}", highlight=False, soft_wrap=True, markup=False)
 
     def advance(self, work: float) -> None:
-        """Count work as done, in the unit of `total`."""
+        """Add finished work to the progress bar, in the unit of `total`."""
         self.bar.advance(self.task, work)
 
     def counter(self, work: float) -> Callable[[int, int], None]:
-        """Return a function that a long step calls with the numbers of finished items and of all items.
+        """Return a function that a step calls with its number of finished items and its number of all items.
 
-        `work` is the work of all items.
+        `work` is the work of all these items.
         """
         finished = 0.0
 

@@ -8,10 +8,10 @@ from kcomp.report.canvas import COLOURS, DASHES, GREY, INK, canvas, legend, numb
 
 
 def draw_rate_test(rates: ArrayLike, losses: ArrayLike, smoothed: ArrayLike, lines: Mapping[str, float]) -> bytes:
-    """Draw the loss over the learning rate, which has a logarithmic axis. Return the bytes of a PNG file.
+    """Return a PNG plot of the loss over the learning rate, which has a logarithmic axis.
 
     Args:
-        rates: The rate of each step.
+        rates: The learning rate of each step.
         losses: The loss of each step.
         smoothed: The smoothed loss of each step.
         lines: Rates to mark by a vertical line, by name.

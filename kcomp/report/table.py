@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], *, title: str | None = None) -> None:
-    """Print a table. The columns are the keys of the first row, and numbers are right-aligned."""
+    """Print a table. Its columns are the keys of the first row. Numbers are right-aligned."""
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     numeric = {name: all(isinstance(row[name], int | float) for row in rows) for name in rows[0]}
     for name in rows[0]:
@@ -29,7 +29,7 @@ def cell(value: Any) -> str:
 
 
 def sorted_rows(rows: Sequence[Mapping[str, Any]], column: str) -> list[Mapping[str, Any]]:
-    """Return the rows, sorted by a column in ascending order. Texts among numbers, and NaN, come last.
+    """Return the rows, sorted by a column in ascending order. NaN, and texts among numbers, come last.
 
     Args:
         rows: Dicts of values by column.

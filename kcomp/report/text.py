@@ -1,4 +1,4 @@
-"""Write numbers as texts."""
+"""Write numbers as text."""
 
 import math
 
@@ -9,7 +9,7 @@ def quantity(count: int, noun: str) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with four significant digits, and "-" for NaN. Numbers from 10,000 have all digits."""
+    """Return a number with four significant digits as text. Numbers from 10,000 have all digits. NaN becomes "-"."""
     if math.isnan(value):
         return "-"
     value += 0.0  # so that -0.0 becomes 0.0
@@ -17,5 +17,5 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as percent, such as "12.3 %", and "-" for NaN."""
+    """Return a share as percent text, such as "12.3 %". NaN becomes "-"."""
     return "-" if math.isnan(share) else f"{100 * share:.1f} %"

@@ -4,17 +4,17 @@ import numpy as np
 
 
 def thumbnail(pixels: np.ndarray, side: int = 160) -> bytes:
-    """Return the bytes of a JPEG file with a smaller copy of an image.
+    """Return a smaller copy of an image as a JPEG file.
 
     A very small image is enlarged by a whole number.
 
     Args:
-        pixels: uint8, of shape (height, width, channels) with 1 (grey), 3 (RGB) or 4 (RGB and alpha) channels.
-            Transparent pixels become white.
+        pixels: uint8, (height, width, channels) with 1 (grey), 3 (RGB) or 4 (RGB and alpha) channels. Transparent
+            pixels become white.
         side: The greatest height and width of the copy.
 
     Raises:
-        ValueError: If the shape or the dtype is another.
+        ValueError: If the pixels have another shape or type.
     """
     import cv2
 

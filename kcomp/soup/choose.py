@@ -15,10 +15,10 @@ class Candidate:
     """The average of the weights of some runs. A run is a finished training.
 
     Attributes:
-        members: The positions of these runs in the list of runs.
+        members: The positions of the averaged runs in the list of all runs.
         probabilities: The predictions of the averaged weights for the held-out rows, (rows, columns).
-        statistics: Statistics of batch normalisation, computed with the averaged weights. None for the average of the
-            runs' statistics.
+        statistics: Batch normalisation statistics, recomputed with the averaged weights. None if the runs' statistics
+            are averaged instead.
     """
 
     members: tuple[int, ...]
@@ -33,15 +33,15 @@ Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # from positions of
 class SoupChoice:
     """The average of weights with the best score, and the best single run.
 
-    For the unseen scores, each half of the rows is scored with the choice made on the other half.
+    For the unseen scores, the rows are divided into halves. A choice on one half is scored on the other half.
 
     Attributes:
         soup: The average of the weights of the chosen runs.
         best: The best single run.
-        score: The score of `soup` on the rows that it was chosen on.
-        best_score: The score of `best` on the rows that it was chosen on.
+        score: The score of `soup` on all rows, which were also used to choose it.
+        best_score: The score of `best` on all rows, which were also used to choose it.
         unseen_score: The score of averages on rows that were not used to choose them.
-        unseen_best_score: The score of single runs on unseen rows.
+        unseen_best_score: The score of single runs on rows that were not used to choose them.
         scorer: Computes the metric.
     """
 
@@ -59,12 +59,12 @@ class SoupChoice:
 
 
 def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: str, scorer: Scorer) -> SoupChoice:
-    """Choose which runs to average, by the metric on the held-out rows. Return the average, and the best single run.
+    """Choose which runs to average, by the metric on the held-out rows.
 
     Args:
         evaluate: Takes positions of runs, and averages their weights. Returns one or two candidates, which differ in
             their batch normalisation.
-        count: How many runs there are.
+        count: The number of runs.
         labels: The true labels of the held-out rows, (rows, columns).
         method: "uniform" averages all runs. "greedy" adds runs one by one if they do not worsen the score.
         scorer: Computes the metric.
@@ -76,7 +76,7 @@ def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: s
     def chosen(rows: np.ndarray) -> tuple[Candidate, Candidate]:
 
         def cost(candidate: Candidate) -> float:
-            return ranked(scorer, value(candidate.probabilities, rows))
+            return as_cost(scorer, value(candidate.probabilities, rows))
 
         singles = [evaluate((number,))[0] for number in range(count)]
         ordered = sorted(singles, key=cost)
@@ -101,26 +101,26 @@ def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: s
     )
 
 
-def ranked(scorer: Scorer, value: float) -> float:
-    """Return a number that is lower for a better score. Infinity for NaN."""
+def as_cost(scorer: Scorer, value: float) -> float:
+    """Return a number that is lower for a better score. It is infinity for NaN."""
     if np.isnan(value):
         return np.inf
     return -value if scorer.metric.higher_is_better else value
 
 
 def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Return the average of the weights of all runs. `greedy` describes the arguments."""
+    """Average the weights of all runs. `greedy` describes the arguments."""
     return min(evaluate(tuple(sorted(number for run in ordered for number in run.members))), key=cost)
 
 
 def greedy(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Return the average of the weights of some runs: the best run, then each other run that does not worsen the score.
+    """Average the weights of the best run and of each other run that does not worsen the score.
 
     Args:
         evaluate: Takes positions of runs, and averages their weights. Returns one or two candidates, which differ in
             their batch normalisation.
         ordered: The single runs, the best first.
-        cost: Function of an average. Lower is better.
+        cost: Takes a candidate. Returns a number that is lower for a better candidate.
     """
     soup = ordered[0]
     for run in ordered[1:]:

@@ -27,7 +27,7 @@ ALIKE = 0.02  # largest mean difference of predictions / Target.unit; that of tw
 
 
 class SoupBuilder:
-    """Average the weights of runs, and predict the held-out rows with the averages.
+    """Averages the weights of runs, and predicts the held-out rows with the averages.
 
     Raises:
         ValueError: If the weights of the runs have different names or shapes, or if a run predicts differently in the
@@ -36,7 +36,7 @@ class SoupBuilder:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = sorted(runs, key=lambda run: (*identity(run), str(run.folder)))
-        check(self.runs)
+        check_runs(self.runs)
         base = self.runs[0]
         manifest, self.loaded = base.manifest, base.recipe()
         self.recipe = self.loaded.recipe
@@ -63,7 +63,9 @@ class SoupBuilder:
         return self.network.get_weights()
 
     def trained_normalisations(self) -> list[keras.layers.BatchNormalization]:
-        """Return the batch normalisation layers that the runs trained. Their statistics differ between the runs."""
+        """Return the batch normalisation layers that the runs trained, so that their statistics differ between the
+        runs.
+        """
         place = {id(variable): number for number, variable in enumerate(self.network.weights)}
 
         def differs(layer: keras.layers.BatchNormalization) -> bool:
@@ -75,22 +77,23 @@ class SoupBuilder:
         return [layer for layer in normalisations(self.network) if differs(layer)]
 
     def evaluate(self, members: tuple[int, ...]) -> list[Candidate]:
-        """Return the average of the weights of the runs at these positions, with its predictions.
+        """Average the weights of the runs at these positions, and predict the held-out rows.
 
-        If the runs trained batch normalisation, also return the average with recomputed statistics.
+        The first candidate has averaged batch normalisation statistics. If the runs trained batch normalisation, a
+        second candidate has recomputed statistics.
         """
         if members not in self.evaluated:
             self.network.set_weights(average([self.weights[number] for number in members]))
-            candidates = [Candidate(members, self.predicted())]
+            candidates = [Candidate(members, self.predict_held_out())]
             if len(members) > 1 and self.norms:
                 statistics = estimate(self.network, self.norms, self.training, layers=self.training.layers)
-                candidates.append(Candidate(members, self.predicted(), statistics))
+                candidates.append(Candidate(members, self.predict_held_out(), statistics))
             elif len(members) == 1:
                 self.check_alike(self.runs[members[0]], candidates[0].probabilities)
             self.evaluated[members] = candidates
         return self.evaluated[members]
 
-    def predicted(self) -> np.ndarray:
+    def predict_held_out(self) -> np.ndarray:
         predictions = predict_rows(self.forward, self.validation, self.target)
         return per_item(self.validation.table, predictions, self.target)[1]
 
@@ -105,15 +108,15 @@ class SoupBuilder:
                 f"(by {difference:.3f} on average, at most {ALIKE} is rounding): runs of one soup must see images alike"
             )
 
-    def set_weights_of(self, chosen: Candidate) -> None:
-        """Set the network's weights and statistics of batch normalisation to an average."""
+    def set_weights(self, chosen: Candidate) -> None:
+        """Set the network's weights and batch normalisation statistics to those of a candidate."""
         self.network.set_weights(average([self.weights[number] for number in chosen.members]))
         for variable, value in zip(statistics_of(self.norms), chosen.statistics or (), strict=False):
             variable.assign(value)
 
 
 def make_soup(runs: Sequence[Run], output: Run, *, method: str, scorer: Scorer) -> tuple[SoupChoice, list[Run]]:
-    """Average the weights of runs, and write the average as a run if it scores better than the best of them.
+    """Average the weights of runs, and write the average as a new run if it scores better than the best of the runs.
 
     Args:
         runs: At least two complete runs with the same table, fold, precision and target.
@@ -122,7 +125,7 @@ def make_soup(runs: Sequence[Run], output: Run, *, method: str, scorer: Scorer) 
         scorer: Computes the metric.
 
     Returns:
-        Two things: the choice, and the sorted runs. The choice refers to runs by their positions.
+        Two things: the choice, and the sorted runs, to whose positions the choice refers.
 
     Raises:
         RuntimeError: If the average does not score better. Nothing is written.
@@ -135,7 +138,7 @@ def make_soup(runs: Sequence[Run], output: Run, *, method: str, scorer: Scorer) 
         choice = choose_soup(builder.evaluate, len(builder.runs), builder.labels, method=method, scorer=scorer)
         if not choice.gains:
             raise RuntimeError(refusal(choice, builder, method))
-        write(builder, output, choice, method=method, seconds=time.monotonic() - started)
+        write_soup(builder, output, choice, method=method, seconds=time.monotonic() - started)
     return choice, builder.runs
 
 
@@ -150,16 +153,16 @@ def refusal(choice: SoupChoice, builder: SoupBuilder, method: str) -> str:
     )
 
 
-def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str, seconds: float) -> None:
-    """Write the averaged weights as a run folder, with result.json last."""
-    builder.set_weights_of(choice.soup)
+def write_soup(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str, seconds: float) -> None:
+    """Write the averaged weights as a run folder. The last file is result.json, which marks the run as complete."""
+    builder.set_weights(choice.soup)
     manifest = build_manifest(builder.loaded, builder.table, seed=builder.seed, fold=builder.fold)
     ingredients = [
         {"folder": str(run.folder), "kept": number in choice.soup.members, **find_origin(run.folder).record}
         for number, run in enumerate(builder.runs)
     ]
     settings = {"method": method, "metric": choice.scorer.metric.name}
-    manifest["soup"] = settings | {"key": key(builder.runs, **settings), "ingredients": ingredients}
+    manifest["soup"] = settings | {"key": soup_key(builder.runs, **settings), "ingredients": ingredients}
     (output / "manifest.json").unlink(missing_ok=True)  # from an interrupted write of a soup
     start(output, builder.loaded, manifest, 0)
     save_weights(output, builder.network)
@@ -190,7 +193,7 @@ def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str,
 
 
 def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Return the mean of several networks' weights, array by array. Integer arrays come from the first network."""
+    """Average the weights of several networks, array by array. Integer arrays are taken from the first network."""
     if len(weights) == 1:
         return list(weights[0])
     floats = [np.issubdtype(array.dtype, np.floating) for array in weights[0]]
@@ -201,18 +204,21 @@ def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 
 
 def identity(run: Run) -> tuple[str, str, str, int]:
-    """Return recipe, fingerprint, backend and seed of a run, which identify it apart from its fold."""
+    """Return the recipe, fingerprint, backend and seed of a run.
+
+    Runs that differ only in their fold have the same identity.
+    """
     manifest = run.manifest
     return manifest["recipe"], manifest["fingerprint"], member_of(manifest), manifest["seed"]
 
 
-def key(runs: Sequence[Run], *, method: str, metric: str) -> str:
-    """Return 8 hexadecimal digits that identify a soup of runs, equal in every fold."""
+def soup_key(runs: Sequence[Run], *, method: str, metric: str) -> str:
+    """Return 8 hexadecimal digits that identify a soup of these runs. Soups in other folds have the same digits."""
     text = repr([*map(identity, runs), method, metric])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def check(runs: Sequence[Run]) -> None:
+def check_runs(runs: Sequence[Run]) -> None:
     """Raise ValueError unless there are at least two runs, with the same table, fold, precision and target."""
     if len(runs) < 2:
         raise ValueError(f"a soup takes two runs or more; received {len(runs)}")

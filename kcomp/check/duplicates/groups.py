@@ -1,4 +1,4 @@
-"""Groups of images that show the same picture, and their findings."""
+"""Groups of images that show the same picture, and findings about these groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,15 +33,15 @@ class DuplicateGroup:
     """Images that show the same picture.
 
     Attributes:
-        rows: Their positions in `PooledRows`, sorted.
+        rows: The positions of the images in `PooledRows`, sorted.
         kind: "equal-bytes" if all files are equal, "equal-pixels" if all pixels are equal, else "near-duplicate".
-        changes: How near-duplicates differ, such as "mirrored".
-        folds: The folds of the labelled images if they are in different folds; else empty.
+        changes: How the images of near-duplicate pairs differ, such as "mirrored".
+        folds: The fold numbers of the labelled images if they are in different folds; else empty.
         is_in_test: Whether the group has both labelled and test images.
         is_only_test: Whether all images are test images.
         labels: The different labels as texts if they contradict each other; else empty.
-        is_known: Whether the labelled images have the same value in the column `group` or `item`. They are then in one
-            fold.
+        is_known: Whether the table itself groups the images: all labelled ones have the same value in the column
+            `group`, or all in the column `item`.
     """
 
     rows: tuple[int, ...]
@@ -55,9 +55,9 @@ class DuplicateGroup:
 
 
 def make_groups(rows: PooledRows, table: Table, near: Sequence[NearPair] = ()) -> list[DuplicateGroup]:
-    """Return groups of images with equal bytes, with equal pixels, or in a pair of `near`.
+    """Return groups of images that have equal bytes, have equal pixels, or are in a pair of `near`.
 
-    The groups with the worst consequences come first.
+    Groups that cross folds come first, then groups with contradicting labels, then groups with test images.
     """
     sets = DisjointSet(range(len(rows)))
     for hashes in (rows.facts.bytes_hash, rows.facts.pixels_hash):
@@ -70,7 +70,7 @@ def make_groups(rows: PooledRows, table: Table, near: Sequence[NearPair] = ()) -
     for pair in near:
         changes.setdefault(sets[pair.first], []).append(pair.change)
     labels = table.labels
-    threshold = largest_equal_difference(table.required_target, labels)
+    threshold = contradiction_threshold(table.required_target, labels)
     groups = [
         replace(
             describe_group(rows, table, members, contradictions(table.required_target, labels, members, threshold)),
@@ -102,8 +102,8 @@ def kind_of(rows: PooledRows, members: Sequence[int]) -> str:
     return "equal-pixels" if len(set(rows.facts.pixels_hash[members])) == 1 else "near-duplicate"
 
 
-def largest_equal_difference(target: Target, labels: np.ndarray) -> np.ndarray:
-    """Return how far two labels of one picture may differ without a contradiction, in each column, (columns,)."""
+def contradiction_threshold(target: Target, labels: np.ndarray) -> np.ndarray:
+    """Return for each label column the largest difference of two labels that is no contradiction, (columns,)."""
     if target.class_names:
         return np.full(labels.shape[1], DIFFERENT_CLASS)
     empty = np.isnan(labels).all(0)  # a column without labels has no standard deviation, and no contradictions
@@ -113,20 +113,23 @@ def largest_equal_difference(target: Target, labels: np.ndarray) -> np.ndarray:
 def contradictions(
     target: Target, labels: np.ndarray, members: Sequence[int], threshold: np.ndarray
 ) -> tuple[str, ...]:
-    """Return the different labels of a group as texts if they contradict each other. Else return ().
+    """Return the different labels of a group as texts if they contradict each other, else ().
 
     Args:
         target: The target of the labels.
         labels: The labels of the table, (rows, columns).
-        members: Positions of the group's rows. Test rows have no label and are left out.
-        threshold: See `largest_equal_difference`.
+        members: Positions of the group's rows in `PooledRows`. Test rows have no label and are ignored.
+        threshold: The result of `contradiction_threshold`.
     """
     values = labels[[member for member in members if member < len(labels)]]
     return tuple(dict.fromkeys(label_text(target, label) for label in values)) if contradict(values, threshold) else ()
 
 
 def contradict(labels: np.ndarray, threshold: np.ndarray) -> bool:
-    """Return whether any two labels (rows, columns) differ by more than the threshold. NaN differs from nothing."""
+    """Return whether two of the labels (rows, columns) differ by more than the threshold in a column, (columns,).
+
+    Missing labels, which are NaN, are ignored.
+    """
     if len(labels) < 2:
         return False
     least = np.where(np.isnan(labels), np.inf, labels).min(0)
@@ -139,7 +142,7 @@ def findings_of(rows: PooledRows, groups: Sequence[DuplicateGroup]) -> list[Find
 
 
 def findings_of_group(rows: PooledRows, group: DuplicateGroup) -> list[Finding]:
-    """Return the findings of a group: one for each problem, and one for its kind."""
+    """Return a finding for each leak or contradiction of a group, and a last one that says how its images are alike."""
     ids = tuple(rows.ids[position] for position in group.rows)
     labelled = tuple(rows.ids[position] for position in group.rows if position < rows.labelled)
     what, weight = f"{list_ids(ids)} {WORDS[group.kind]}", float(len(ids))
@@ -162,7 +165,7 @@ def findings_of_group(rows: PooledRows, group: DuplicateGroup) -> list[Finding]:
 
 
 def group_leaks(table: Table, folds: np.ndarray) -> list[Finding]:
-    """Return a finding for the columns `group` and `item` if rows with the same value are in different folds."""
+    """Return an error for each of the columns `group` and `item` in which one value occurs in several folds."""
     findings = []
     for name in TOGETHER:
         if name not in table.frame or not folds.shape[1]:
@@ -184,13 +187,13 @@ def group_leaks(table: Table, folds: np.ndarray) -> list[Finding]:
 
 
 def list_ids(ids: Sequence[str]) -> str:
-    """Return "images a, b and c", or "images a, b, c, d and 3 more" for many."""
+    """Return text such as "images a, b and c" or "images a, b, c, d and 3 more"."""
     noun = "image" if len(ids) == 1 else "images"
     return f"{noun} {join(ids)}"
 
 
 def join(values: Sequence[object]) -> str:
-    """Return a list as text, such as "a, b and c" or "a, b, c, d and 3 more"."""
+    """Return text such as "a, b and c" or "a, b, c, d and 3 more"."""
     texts = [str(value) for value in values[:NAMED]]
     if len(values) > NAMED:
         texts.append(f"{len(values) - NAMED} more")

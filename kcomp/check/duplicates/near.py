@@ -1,4 +1,6 @@
-"""Find near-duplicates: candidates by hashes and features, accepted by their pixels."""
+"""Find near-duplicates. Hashes and features propose pairs of images, and a comparison of pixels accepts or rejects
+them.
+"""
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +10,7 @@ import cv2
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
-from kcomp.check.duplicates.pixels import SIDE, grey, same_picture
+from kcomp.check.duplicates.pixels import SIDE, describe_change, grey
 from kcomp.check.duplicates.search import feature_pairs, hash_pairs
 from kcomp.check.duplicates.windows import SMALL, Placement, place_pairs, window_pairs
 from kcomp.check.pooled import PooledRows
@@ -24,12 +26,12 @@ WORKERS = 2
 
 @dataclass(frozen=True)
 class NearPair:
-    """Two images that show the same picture.
+    """Two images that show the same picture with different pixels.
 
     Attributes:
-        first: Position of the first image among the rows.
-        second: Position of the second image.
-        change: How one image differs from the other, such as "mirrored"; see `same_picture`.
+        first: Position of the first image in `PooledRows`.
+        second: Position of the second image in `PooledRows`.
+        change: How one image differs from the other, such as "mirrored"; see `describe_change`.
     """
 
     first: int
@@ -38,7 +40,7 @@ class NearPair:
 
 
 class Pictures:
-    """Decoded images, resized to squares of SIDE pixels."""
+    """Decodes images as squares of SIDE pixels, and compares them."""
 
     def __init__(self, rows: PooledRows) -> None:
         self.rows = rows
@@ -55,15 +57,15 @@ class Pictures:
     def compare(self, first: int, second: int, place: Placement) -> str:
         """Return how one image differs from the other, such as "mirrored". Return "" if they show different pictures.
 
-        `place` says where about one image lies in the other.
+        `place` estimates where one image lies in the other.
         """
         first_pixels, second_pixels = self.load(first), self.load(second)
         if first_pixels is None or second_pixels is None:
             return ""
-        return same_picture(first_pixels, second_pixels, place)
+        return describe_change(first_pixels, second_pixels, place)
 
     def small(self, position: int) -> np.ndarray:
-        """Return a small copy of an image, grey values, uint8 (SMALL, SMALL). All are 0 if it cannot be decoded."""
+        """Return a grey copy of an image, uint8 (SMALL, SMALL). All its values are 0 if the image cannot be decoded."""
         pixels = self.decode(position)
         if pixels is None:
             return np.zeros((SMALL, SMALL), np.uint8)
@@ -74,8 +76,8 @@ def near_pairs(rows: PooledRows, positions: np.ndarray) -> list[NearPair]:
     """Return pairs of images that show the same picture with different pixels.
 
     Args:
-        rows: The rows.
-        positions: The rows to compare, sorted. Their images must have different pixels.
+        rows: All rows of the data set.
+        positions: Sorted positions of the rows to compare. No two of their images have equal pixels.
     """
     if len(positions) < 2:
         return []
@@ -101,12 +103,12 @@ def near_pairs(rows: PooledRows, positions: np.ndarray) -> list[NearPair]:
 
 
 def candidate_pairs(rows: PooledRows, positions: np.ndarray, small: np.ndarray) -> np.ndarray:
-    """Return pairs of images that may show the same picture, each pair once, int (pairs, 2).
+    """Return pairs of images that may show the same picture: indices of `positions`, each pair once, int (pairs, 2).
 
     Args:
-        rows: The rows.
-        positions: The rows to compare. The returned pairs are indices of this array.
-        small: Their small copies, uint8 (positions, SMALL, SMALL).
+        rows: All rows of the data set.
+        positions: Positions of the rows to compare.
+        small: Small copies of the images at these positions, uint8 (positions, SMALL, SMALL).
     """
     most = max(LEAST_PAIRS, len(positions))
     pairs = [hash_pairs(rows.facts.hashes[positions], most)]

@@ -29,7 +29,7 @@ ADVICE = {
 
 
 def exact_findings(data_set: DataSet) -> list[Finding]:
-    """Return findings about images with equal bytes or pixels, and about leaks between folds. No image is decoded."""
+    """Return findings about images with equal hashes, and about leaks between folds. No image is decoded."""
     rows = pool(data_set)
     return all_findings(data_set, rows, make_groups(rows, data_set.table, []))
 
@@ -39,20 +39,23 @@ def all_findings(data_set: DataSet, rows: PooledRows, groups: Sequence[Duplicate
 
 
 def check_duplicates(data_set: DataSet) -> Part:
-    """Return the report's part about images that show the same picture, even if mirrored, resized, brighter or cropped.
+    """Return the part of the report about images that show the same picture.
 
-    Candidates are pairs with similar perceptual hashes (Zauner 2010) or features (Barz and Denzler 2020).
-    `same_picture` then compares their pixels.
+    The images may be mirrored, rotated, resized, brighter or cropped copies. Candidates are pairs with similar
+    perceptual hashes (Zauner 2010) or features (Barz and Denzler 2020). `describe_change` then compares their pixels.
     """
     rows = pool(data_set)
-    groups = make_groups(rows, data_set.table, near_pairs(rows, comparable(rows)))
+    groups = make_groups(rows, data_set.table, near_pairs(rows, positions_to_compare(rows)))
     findings = all_findings(data_set, rows, groups)
     section = make_section(data_set, rows, groups, findings)
     return Part("duplicates", section, numbers_of(rows, groups, findings), tuple(findings))
 
 
-def comparable(rows: PooledRows) -> np.ndarray:
-    """Return the positions of the images to compare, int. Very small images and repeated pixels are left out."""
+def positions_to_compare(rows: PooledRows) -> np.ndarray:
+    """Return the positions of the images among which near-duplicates are searched, int.
+
+    Images with a side below `LEAST_SIDE` are left out. Of several images with equal pixels, only the first is compared.
+    """
     facts = rows.facts
     _, first = np.unique(facts.pixels_hash.astype(str), return_index=True)
     is_first = np.isin(np.arange(len(rows)), first)
@@ -84,7 +87,7 @@ def make_section(
     alarms = [finding for finding in findings if finding.severity != "note"]
     section = Section("Duplicates and leaks", verdict(rows, groups, findings), not alarms)
     section.paragraphs += [text for kind, text in ADVICE.items() if any(finding.kind == kind for finding in findings)]
-    section.paragraphs.append(method(rows))
+    section.paragraphs.append(method_text(rows))
     section.paragraphs += [finding.message for finding in findings if finding.kind == "group-leak"]
     if groups:
         section.tables.append((table_caption(groups), group_table(rows, groups)))
@@ -116,8 +119,7 @@ def verdict(rows: PooledRows, groups: Sequence[DuplicateGroup], findings: Sequen
     return " ".join(parts)
 
 
-def method(rows: PooledRows) -> str:
-    """Return sentences about how duplicates were searched, and which copies may be missed."""
+def method_text(rows: PooledRows) -> str:
     crops = "small copies"
     if len(rows) > EXHAUSTIVE:
         crops = "features of a pretrained network"

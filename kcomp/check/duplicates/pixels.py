@@ -1,4 +1,4 @@
-"""Compare the pixels of two images: do they show the same picture?"""
+"""Compare the pixels of two images to find out whether they show the same picture."""
 
 from itertools import pairwise
 
@@ -28,13 +28,13 @@ FEW_TILES = 10  # of 25: with fewer tiles with texture, an image is flat, such a
 PIXELS = 8.0  # mean difference in grey values of flat images that are called equal
 
 
-def same_picture(first: np.ndarray, second: np.ndarray, place: Placement) -> str:
+def describe_change(first: np.ndarray, second: np.ndarray, place: Placement) -> str:
     """Return how one image differs from the other, or "" if they do not show the same picture.
 
     Args:
         first: RGB, uint8 (SIDE, SIDE, 3).
         second: The second image, of the same shape and type.
-        place: Where one image lies in the other, as a first guess.
+        place: An estimate of where one image lies in the other.
 
     Returns:
         "" or a text such as "copy", "mirrored", "turned by 90 degrees" or "cropped".
@@ -46,7 +46,7 @@ def same_picture(first: np.ndarray, second: np.ndarray, place: Placement) -> str
         return ""
     if np.isfinite(correlations).sum() < FEW_TILES and not has_equal_pixels(outer, inner):
         return ""  # drawings on a white ground look alike
-    return change_in_words(place)
+    return placement_text(place)
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
@@ -54,12 +54,10 @@ def grey(pixels: np.ndarray) -> np.ndarray:
 
 
 def compare_in_detail(outer: np.ndarray, inner: np.ndarray, place: Placement) -> np.ndarray:
-    """Align two images, and compare their fine structure tile by tile.
+    """Return the correlation of two images in each tile, (TILES, TILES), after aligning them.
 
-    The alignment maximises the enhanced correlation coefficient over affine maps (Evangelidis and Psarakis 2008).
-
-    Returns:
-        The correlation of each tile, (TILES, TILES); see `tile_correlations`. NaN if the images cannot be aligned.
+    The alignment maximises the enhanced correlation coefficient over affine maps (Evangelidis and Psarakis 2008). It
+    begins at `place`. The correlations are those of `tile_correlations`. All are NaN if the images cannot be aligned.
     """
     start = np.array([[place.scale, 0, place.left * SIDE], [0, place.scale, place.top * SIDE]], np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
@@ -74,14 +72,14 @@ def compare_in_detail(outer: np.ndarray, inner: np.ndarray, place: Placement) ->
 
 
 def fine_structure(pixels: np.ndarray) -> np.ndarray:
-    """Return the difference of two Gaussian blurs of an image. Brightness and slow shading do not change it."""
+    """Return the difference of two Gaussian blurs of an image, which brightness and slow shading do not change."""
     return cv2.GaussianBlur(pixels, (0, 0), 1.0) - cv2.GaussianBlur(pixels, (0, 0), 4.0)
 
 
 def tile_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Return the correlation of two images in each tile, (TILES, TILES).
 
-    It is NaN in flat tiles, and in tiles that lie mostly outside one of the images.
+    Tiles without texture are NaN, and so are tiles with less than 80 % of their pixels in `inside`, bool (SIDE, SIDE).
     """
     edges = np.linspace(0, SIDE, TILES + 1).astype(int)
     correlations = np.full((TILES, TILES), np.nan)
@@ -96,7 +94,7 @@ def tile_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray)
 
 
 def is_same(correlations: np.ndarray) -> bool:
-    """Return whether two images show the same picture, by the correlations of their tiles."""
+    """Return whether the tile correlations of two images are so high that they show the same picture."""
     known = correlations[~np.isnan(correlations)]
     if not len(known) or np.quantile(known, 0.25) < SAME:
         return False
@@ -112,7 +110,7 @@ def has_equal_pixels(first: np.ndarray, second: np.ndarray) -> bool:
     return bool(tiles.max() <= PIXELS)
 
 
-def change_in_words(place: Placement) -> str:
-    """Return what `place` says about the difference of two images as text, such as "mirrored, cropped"."""
+def placement_text(place: Placement) -> str:
+    """Return how the inner image differs from the outer one, such as "mirrored", "mirrored and cropped" or "copy"."""
     words = [TURNS[place.turn], "cropped" if place.scale < 1 else ""]
     return " and ".join(filter(None, words)) or "copy"

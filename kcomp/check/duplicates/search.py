@@ -9,9 +9,9 @@ NEIGHBOURS = 32  # most similar rows that are looked at for each row
 
 
 def largest_distance(rows: int) -> int:
-    """Return the largest distance of two perceptual hashes at which the pixels of two images are compared.
+    """Return the largest Hamming distance of two perceptual hashes at which the pixels of the images are compared.
 
-    At this distance, an image has at most `CHANCE` unrelated partners among `rows` images on average.
+    At this distance, an image has on average at most `CHANCE` unrelated images within reach among `rows` images.
     """
     from scipy import stats
 
@@ -23,8 +23,8 @@ def hash_pairs(hashes: np.ndarray, most: int) -> np.ndarray:
     """Return pairs of rows with similar perceptual hashes, the most similar first.
 
     Args:
-        hashes: uint64 (rows, 8): the hashes of the 8 rotations and mirror images of each image.
-        most: How many pairs to return at most.
+        hashes: The hashes of the 8 rotations and mirror images of each image, uint64 (rows, 8).
+        most: The largest number of pairs to return.
 
     Returns:
         Row numbers in `hashes`, int (pairs, 2). The first of a pair is smaller than the second.
@@ -53,12 +53,12 @@ def hash_pairs(hashes: np.ndarray, most: int) -> np.ndarray:
 
 
 def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.ndarray:
-    """Return pairs of rows whose features have the largest cosine, the most similar first.
+    """Return pairs of rows whose features have the largest cosine similarity, the most similar first.
 
     Args:
-        features: float32 (rows, dimensions).
-        positions: The rows to compare.
-        most: How many pairs to return at most.
+        features: The features of all rows, float32 (rows, dimensions).
+        positions: Positions of the rows to compare.
+        most: The largest number of pairs to return.
 
     Returns:
         Indices of `positions`, int (pairs, 2). The first of a pair is smaller than the second.
@@ -85,7 +85,10 @@ def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.
 
 
 def closest(pairs: list[np.ndarray], distances: list[np.ndarray], most: int) -> tuple[list, list]:
-    """Return the `most` pairs with the smallest distances, sorted, and these distances, each as a list of one array."""
+    """Return the `most` pairs with the smallest distances, sorted by distance, and their distances.
+
+    Both results are lists with a single array, like the arguments of a next call.
+    """
     if not pairs:
         return [np.zeros((0, 2), int)], [np.zeros(0, np.uint8)]
     distance = np.concatenate(distances)

@@ -19,10 +19,10 @@ class Placement:
     """Where an image (the inner one) lies in another image (the outer one).
 
     Attributes:
-        correlation: Pearson's correlation of the small copies.
+        correlation: Pearson's correlation between the inner image and this part of the outer image, in small copies.
         scale: The side of the inner image, as a share of the side of the outer image.
-        left: Left side of the inner image, as a share of the side of the outer image.
-        top: Upper side of the inner image, as a share of the side of the outer image.
+        left: Distance of the inner image from the left edge of the outer image, as a share of the outer side.
+        top: Distance of the inner image from the upper edge of the outer image, as a share of the outer side.
         turn: How the inner image is rotated or mirrored: a number for `turn_image`.
         is_swapped: Whether the second image of the pair is the outer one.
     """
@@ -47,7 +47,7 @@ def turn_image(pixels: np.ndarray, number: int) -> np.ndarray:
 
 
 def starts_of(scale: float) -> np.ndarray:
-    """Return where windows begin along one side of an image, as shares of this side.
+    """Return the positions along one side of an image at which windows begin, as shares of this side.
 
     `scale` is the side of a window, as a share of the side of the image.
     """
@@ -59,7 +59,7 @@ PLACES = np.array([(scale, left, top) for scale in SCALES for top in starts_of(s
 
 
 def windows(small: np.ndarray) -> np.ndarray:
-    """Return the windows (square cut-outs) of small images, each scaled to mean 0 and length 1. Flat windows are 0.
+    """Return the windows (square cut-outs) of small images, each with mean 0 and Euclidean norm 1. Flat windows are 0.
 
     Args:
         small: Grey values, uint8 (images, SMALL, SMALL).
@@ -71,15 +71,15 @@ def windows(small: np.ndarray) -> np.ndarray:
     parts = []
     for scale in SCALES:
         starts = starts_of(scale)
-        shrink = np.concatenate([resizing(start, scale) for start in starts])  # (starts * WINDOW, SMALL)
+        shrink = np.concatenate([resize_matrix(start, scale) for start in starts])  # (starts * WINDOW, SMALL)
         cells = np.tensordot(np.tensordot(pixels, shrink, (1, 1)), shrink, (1, 1))  # (images, top and y, left and x)
         cells = cells.reshape(len(small), len(starts), WINDOW, len(starts), WINDOW).swapaxes(2, 3)
         parts.append(cells.reshape(len(small), -1, WINDOW * WINDOW))
     return normalised(np.concatenate(parts, 1))
 
 
-def resizing(start: float, scale: float) -> np.ndarray:
-    """Return a matrix that averages a part of an image's side to WINDOW pixels, (WINDOW, SMALL).
+def resize_matrix(start: float, scale: float) -> np.ndarray:
+    """Return a matrix (WINDOW, SMALL) that resizes a part of an image's side to WINDOW pixels by averaging.
 
     The part begins at `start` and is `scale` long, both as shares of the side.
     """
@@ -96,8 +96,11 @@ def normalised(values: np.ndarray) -> np.ndarray:
     return np.where(length > FLAT * WINDOW, values / np.maximum(length, 1e-9), 0)
 
 
-def wholes(small: np.ndarray, turns: tuple[int, ...] = tuple(range(8))) -> np.ndarray:
-    """Return small images in several rotations, scaled like `windows`, float32 (images, turns, WINDOW * WINDOW)."""
+def whole_images(small: np.ndarray, turns: tuple[int, ...] = tuple(range(8))) -> np.ndarray:
+    """Return rotated copies of small images, float32 (images, turns, WINDOW * WINDOW), normalised as in `windows`.
+
+    `turns` has numbers for `turn_image`.
+    """
     size = (WINDOW, WINDOW)
     values = [
         [cv2.resize(turn_image(image, turn), size, interpolation=cv2.INTER_AREA).astype(np.float32) for turn in turns]
@@ -107,16 +110,16 @@ def wholes(small: np.ndarray, turns: tuple[int, ...] = tuple(range(8))) -> np.nd
 
 
 def place_pairs(small: np.ndarray, pairs: np.ndarray) -> Iterator[Placement]:
-    """Yield where one image of each pair lies in the other: the placement with the highest correlation.
+    """Yield, for each pair, the placement of one image in the other with the highest correlation.
 
     Args:
         small: Grey values, uint8 (images, SMALL, SMALL).
-        pairs: Positions of images, int (pairs, 2).
+        pairs: Positions in `small`, int (pairs, 2).
     """
     for start in range(0, len(pairs), PAIR_BLOCK):
         first, second = pairs[start : start + PAIR_BLOCK].T
-        inner_second = np.matmul(windows(small[first]), wholes(small[second]).swapaxes(1, 2))
-        inner_first = np.matmul(windows(small[second]), wholes(small[first]).swapaxes(1, 2))
+        inner_second = np.matmul(windows(small[first]), whole_images(small[second]).swapaxes(1, 2))
+        inner_first = np.matmul(windows(small[second]), whole_images(small[first]).swapaxes(1, 2))
         for plain, swapped in zip(inner_second, inner_first, strict=True):
             is_swapped = bool(swapped.max() > plain.max() + 1e-3)
             yield best_placement(swapped if is_swapped else plain, is_swapped)
@@ -129,16 +132,17 @@ def best_placement(correlations: np.ndarray, is_swapped: bool) -> Placement:
 
 
 def window_pairs(small: np.ndarray, least: float, most: int) -> np.ndarray:
-    """Return pairs of images of which one resembles a window of the other, the most similar first, int (pairs, 2).
+    """Return pairs of images in which one whole image resembles a window of the other, int (pairs, 2).
 
-    The window may be mirrored from left to right. The time grows with the square of the number of images.
+    The most similar pairs come first. The whole image may be mirrored from left to right. The time grows with the
+    square of the number of images.
 
     Args:
         small: Grey values, uint8 (images, SMALL, SMALL).
         least: The smallest correlation of a pair.
-        most: How many pairs to return at most.
+        most: The largest number of pairs to return.
     """
-    whole = wholes(small, (0, 2)).reshape(-1, WINDOW * WINDOW).T
+    whole = whole_images(small, (0, 2)).reshape(-1, WINDOW * WINDOW).T
     table = np.zeros((len(small), len(small)), np.float32)
     for start in range(0, len(small), OUTER_BLOCK):
         block = windows(small[start : start + OUTER_BLOCK])

@@ -28,15 +28,15 @@ def kind_of_damage(image: Image, problem: str) -> str:
         return "unreadable"
     if not content and (path or isinstance(image, bytes)):
         return "empty"
-    if is_cut(content) or (content.startswith(TIFF) and "truncat" in problem.lower()):
+    if is_truncated(content) or (content.startswith(TIFF) and "truncat" in problem.lower()):
         return "truncated"
-    return "damaged" if is_picture(content) else "unreadable"
+    return "damaged" if has_image_header(content) else "unreadable"
 
 
-def is_cut(content: bytes) -> bool:
-    """Return whether the content of an image file ends before the picture does."""
+def is_truncated(content: bytes) -> bool:
+    """Return whether an image file ends before its picture is complete."""
     if content.startswith(JPEG):
-        place = scan_place(content)
+        place = scan_start(content)
         return place is None or b"\xff\xd9" not in content[place:]
     if content.startswith(PNG):
         return b"IEND" not in content
@@ -47,8 +47,8 @@ def is_cut(content: bytes) -> bool:
     return content.startswith(BMP) and int.from_bytes(content[2:6], "little") > len(content)
 
 
-def scan_place(content: bytes) -> int | None:
-    """Return the position in a JPEG file after all headers, where the picture begins. None if there is no picture."""
+def scan_start(content: bytes) -> int | None:
+    """Return the position in a JPEG file at which the headers end and the compressed pixels begin, or None."""
     place = 2
     while place + 4 <= len(content) and content[place] == 0xFF:
         if content[place + 1] == 0xDA:
@@ -57,8 +57,8 @@ def scan_place(content: bytes) -> int | None:
     return None
 
 
-def is_picture(content: bytes) -> bool:
-    """Return whether the content of a file begins with a picture's header, with a readable size."""
+def has_image_header(content: bytes) -> bool:
+    """Return whether a file begins with the header of an image format. A JPEG or PNG header must have the size, too."""
     if content.startswith(JPEG):
         return jpeg_sides(content) is not None
     if content.startswith(PNG):

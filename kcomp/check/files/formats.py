@@ -1,4 +1,4 @@
-"""Rules that find images of an odd format. docs/internals/check.md describes each rule."""
+"""Rules that find images of unusual formats. docs/internals/check.md describes each rule."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from kcomp.check.files.rules import Odd
+from kcomp.check.files.rules import OddImages
 from kcomp.check.pooled import PooledRows
 from kcomp.measurements.content import read_content
 from kcomp.report.finding import Severity
@@ -27,8 +27,8 @@ GREY = frozenset({"L", "1", "I", "F"})
 DECODED = 20  # at most this many images are decoded to see whether they have transparent pixels
 
 
-def odd_formats(pooled: PooledRows) -> Iterator[Odd]:
-    """Yield images of an odd format, one `Odd` for each kind of problem."""
+def odd_formats(pooled: PooledRows) -> Iterator[OddImages]:
+    """Yield the images of unusual formats, one `OddImages` for each kind of problem."""
     facts = pooled.facts
     endings = [PurePath(path).suffix[1:].lower() for path in facts.path]
     wrong = [
@@ -36,27 +36,27 @@ def odd_formats(pooled: PooledRows) -> Iterator[Odd]:
         for ending, format in zip(endings, facts.format, strict=True)
     ]
     sentence = "{has} a file ending that does not fit the content; kcomp reads the content"
-    yield from rows_of(
+    yield from odd_where(
         "wrong-ending", "warning", wrong, sentence, lambda row: f"{facts.format[row]} as .{endings[row]}"
     )
     sentence = "{is} stored sideways or mirrored; kcomp turns the pixels upright, as the EXIF orientation says"
-    yield from rows_of(
+    yield from odd_where(
         "rotated", "note", facts.orientation != 1, sentence, lambda row: f"orientation {facts.orientation[row]}"
     )
     sentence = "{has} several frames or pages; only the first one is used"
-    yield from rows_of("animated", "warning", facts.frames > 1, sentence, lambda row: f"{facts.frames[row]} frames")
+    yield from odd_where("animated", "warning", facts.frames > 1, sentence, lambda row: f"{facts.frames[row]} frames")
     yield from odd_modes(pooled)
     deep = facts.bits > 8
     known = facts.bits > 0
     if deep.any() and (known & ~deep).any():
         few = deep if deep.sum() <= (known & ~deep).sum() else known & ~deep
         sentence = "{has} another number of bits than the other images; only images above 8 bits are scaled to 0..255"
-        yield from rows_of("odd-depth", "warning", few, sentence, lambda row: f"{facts.bits[row]} bits")
+        yield from odd_where("odd-depth", "warning", few, sentence, lambda row: f"{facts.bits[row]} bits")
 
 
-def odd_modes(pooled: PooledRows) -> Iterator[Odd]:
-    """Yield images whose channels differ from those of most images, such as grey among RGB."""
-    modes = np.array([family(mode) for mode in pooled.facts.mode], dtype=object)
+def odd_modes(pooled: PooledRows) -> Iterator[OddImages]:
+    """Yield the images whose channels differ from those of most images, such as grey images among RGB."""
+    modes = np.array([mode_family(mode) for mode in pooled.facts.mode], dtype=object)
     names, counts = np.unique(modes[modes != ""].astype(str), return_counts=True)
     if len(names) < 2:
         return
@@ -71,19 +71,19 @@ def odd_modes(pooled: PooledRows) -> Iterator[Odd]:
         if name in names and name != usual:
             severity: Severity = "warning" if name == "CMYK" else "note"
             mask = modes == name
-            yield from rows_of("odd-mode", severity, mask, sentence, lambda row: f"mode {pooled.facts.mode[row]}")
+            yield from odd_where("odd-mode", severity, mask, sentence, lambda row: f"mode {pooled.facts.mode[row]}")
     if usual != "alpha" and "alpha" in names:
         rows = np.flatnonzero(modes == "alpha")
         transparent = any(has_transparency(pooled, row) for row in rows[:DECODED])
         sentence = "{has} an alpha channel, unlike the others; kcomp leaves it out, "
         sentence += "so that transparent pixels show the colour below" if transparent else "and it is opaque"
         severity = "warning" if transparent else "note"
-        yield from rows_of(
+        yield from odd_where(
             "odd-mode", severity, modes == "alpha", sentence, lambda row: f"mode {pooled.facts.mode[row]}"
         )
 
 
-def family(mode: str) -> str:
+def mode_family(mode: str) -> str:
     """Return the family of a Pillow mode, such as "RGB", "grey" or "alpha"."""
     if mode in ALPHA:
         return "alpha"
@@ -93,7 +93,7 @@ def family(mode: str) -> str:
 
 
 def has_transparency(pooled: PooledRows, row: int) -> bool:
-    """Return whether an image with an alpha channel has pixels that are not opaque."""
+    """Return whether an image has transparent pixels in its alpha channel."""
     try:
         content = read_content(pooled.images[row])
         if not content.encoded:
@@ -104,13 +104,13 @@ def has_transparency(pooled: PooledRows, row: int) -> bool:
         return False
 
 
-def rows_of(
+def odd_where(
     kind: str, severity: Severity, mask: np.ndarray | list[bool], sentence: str, text: Callable[[Any], str]
-) -> Iterator[Odd]:
-    """Yield an `Odd` of the images where `mask` is True, if there are any.
+) -> Iterator[OddImages]:
+    """Yield the images at which `mask` is True as one `OddImages`. Yield nothing if there are none.
 
-    `text` takes an image's position and returns its text.
+    `text` takes the position of an image, and returns the text about this image.
     """
     rows = np.flatnonzero(mask)
     if len(rows):
-        yield Odd(kind, severity, rows, sentence, [text(row) for row in rows])
+        yield OddImages(kind, severity, rows, sentence, [text(row) for row in rows])

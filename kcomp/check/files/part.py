@@ -1,4 +1,4 @@
-"""Check the image files of a data set. docs/internals/check.md has the rule and the source of each finding."""
+"""Check the image files of a data set. docs/internals/check.md explains each finding and its source."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from kcomp.check.data_set import DataSet
 from kcomp.check.files.damage import kind_of_damage
 from kcomp.check.files.formats import odd_formats
-from kcomp.check.files.rules import Odd, blur_radius, odd_pixels, odd_shapes
+from kcomp.check.files.rules import OddImages, blur_radius, odd_pixels, odd_shapes
 from kcomp.check.pooled import PooledRows, pool
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Picture, Section
@@ -32,7 +32,7 @@ SENTENCES = {
 
 
 def check_files(data_set: DataSet) -> Part:
-    """Return the report's part about missing, damaged and odd image files."""
+    """Return the part of the report about missing, damaged and unusual image files."""
     pooled = pool(data_set)
     problems = all_problems(pooled, data_set.left_out)
     findings = [finding for problem in problems for finding in findings_of(problem, pooled)]
@@ -51,7 +51,7 @@ def check_files(data_set: DataSet) -> Part:
 
 
 def file_findings(data_set: DataSet) -> list[Finding]:
-    """Return the findings of `check_files` without its pictures and tables.
+    """Return the findings of `check_files` without pictures and tables.
 
     The measurements of the images may come from file headers only.
     """
@@ -59,13 +59,13 @@ def file_findings(data_set: DataSet) -> list[Finding]:
     return [finding for problem in all_problems(pooled, data_set.left_out) for finding in findings_of(problem, pooled)]
 
 
-def all_problems(pooled: PooledRows, left_out: frozenset[str]) -> list[Odd]:
+def all_problems(pooled: PooledRows, left_out: frozenset[str]) -> list[OddImages]:
     facts = pooled.facts
     return [*damaged(pooled, left_out), *odd_formats(pooled), *odd_shapes(facts), *odd_pixels(facts)]
 
 
-def damaged(pooled: PooledRows, left_out: frozenset[str]) -> Iterator[Odd]:
-    """Yield the images that cannot be used, one `Odd` for each kind of damage.
+def damaged(pooled: PooledRows, left_out: frozenset[str]) -> Iterator[OddImages]:
+    """Yield the images that cannot be used, one `OddImages` for each kind of damage.
 
     `left_out` has the paths of images whose rows the recipe leaves out.
     """
@@ -78,11 +78,11 @@ def damaged(pooled: PooledRows, left_out: frozenset[str]) -> Iterator[Odd]:
             texts = [pooled.facts.problem[row] for row in rows[mask]]
             sentence = SENTENCES[kind] + ("; the recipe leaves {them} out" if is_dropped else "")
             if mask.any():
-                yield Odd(kind, "warning" if is_dropped else "error", rows[mask], sentence, texts)
+                yield OddImages(kind, "warning" if is_dropped else "error", rows[mask], sentence, texts)
 
 
-def findings_of(problem: Odd, pooled: PooledRows) -> Iterator[Finding]:
-    """Yield a finding about the labelled images with a problem, and one about the test images with this problem."""
+def findings_of(problem: OddImages, pooled: PooledRows) -> Iterator[Finding]:
+    """Yield a finding about the labelled images with this problem, and a finding about the test images with it."""
     for is_test, noun in ((False, "labelled image"), (True, "test image")):
         chosen = [
             (row, text) for row, text in zip(problem.rows, problem.texts, strict=True) if pooled.is_test[row] == is_test
@@ -121,7 +121,7 @@ def is_good(findings: Sequence[Finding]) -> bool | None:
 
 
 def remarks(data_set: DataSet, pooled: PooledRows) -> Iterator[str]:
-    """Yield sentences about rows that the recipe leaves out, and about images with more than 8 bits."""
+    """Yield paragraphs about rows that the recipe leaves out, and about images with more than 8 bits, if any."""
     if data_set.left_out:
         yield (
             f'The recipe reads the table with on_bad="drop", which leaves out the rows of '
@@ -132,7 +132,7 @@ def remarks(data_set: DataSet, pooled: PooledRows) -> Iterator[str]:
         yield f"Some images have more than 8 bits. Their pixel values from {low:g} to {high:g} become 0 to 255."
 
 
-def problem_table(problems: Sequence[Odd], pooled: PooledRows) -> PageTable:
+def problem_table(problems: Sequence[OddImages], pooled: PooledRows) -> PageTable:
     rows = [
         [
             problem.kind,
@@ -148,8 +148,8 @@ def problem_table(problems: Sequence[Odd], pooled: PooledRows) -> PageTable:
     return PageTable(["kind", "severity", "image", "rows", "what", "file"], rows)
 
 
-def gallery_of(problem: Odd, pooled: PooledRows) -> tuple[str, list[Picture]]:
-    """Return a caption, and thumbnails of the first images with a problem."""
+def gallery_of(problem: OddImages, pooled: PooledRows) -> tuple[str, list[Picture]]:
+    """Return a caption and thumbnails for the first images with this problem."""
     shown = zip(problem.rows[:SHOWN], problem.texts[:SHOWN], strict=True)
     pictures = [picture for row, text in shown if (picture := pooled.picture(row, text)) is not None]
     caption = f"{problem.kind} ({problem.severity})"
@@ -159,7 +159,7 @@ def gallery_of(problem: Odd, pooled: PooledRows) -> tuple[str, list[Picture]]:
 
 
 def extremes(pooled: PooledRows) -> tuple[str, list[Picture]]:
-    """Return a caption, and thumbnails of the images with the lowest and highest measurements, such as the darkest."""
+    """Return a caption and thumbnails for the images with the most extreme measurements, such as the darkest."""
     facts, pictures = pooled.facts, []
     rows = np.flatnonzero(facts.readable)
     for title, values in (
@@ -211,7 +211,7 @@ def rounded(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def numbers_of(data_set: DataSet, pooled: PooledRows, problems: Sequence[Odd]) -> dict[str, Any]:
+def numbers_of(data_set: DataSet, pooled: PooledRows, problems: Sequence[OddImages]) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     for problem in problems:
         counts[problem.kind] += len(problem.rows)

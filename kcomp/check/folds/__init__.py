@@ -1,1 +1,1 @@
-"""Check the folds, and say how much of a score is noise."""
+"""Check the folds, and estimate the noise of a score."""

@@ -22,7 +22,7 @@ SMALL_SHARE = 0.5  # of the mean size of the folds
 
 
 def check_folds(data_set: DataSet) -> Part:
-    """Return the report's part about the folds of the table."""
+    """Return the part of the report about the folds of the table."""
     table = data_set.table
     section = Section("Folds", "The table has no folds.")
     if "fold" not in table.frame or not len(table):
@@ -57,13 +57,15 @@ def check_folds(data_set: DataSet) -> Part:
 
 
 def held_out_rows(table: Table) -> list[np.ndarray]:
-    """Return for each fold which rows it holds out, bool (rows,)."""
+    """Return a mask, bool (rows,), of the rows that each fold holds out."""
     columns = [table.frame[name].to_numpy() for name in fold_columns(table.frame)]
     return [np.any([column == number for column in columns], axis=0) for number in fold_numbers(table)]
 
 
 def training_rows(table: Table, number: int, held_out: np.ndarray) -> np.ndarray:
-    """Return which rows are trained on while fold `number` holds out the rows `held_out`, bool (rows,)."""
+    """Return a mask, bool (rows,), of the rows that train the network when fold `number` holds out the rows in
+    `held_out`.
+    """
     return table.frame["fold"].to_numpy() < number if table.folds_in_order else ~held_out
 
 
@@ -117,11 +119,11 @@ def fold_table(
 
 
 def noise_text(data_set: DataSet, noise: Noise | None, sizes: Sequence[int], groups: np.ndarray | None) -> list[str]:
-    """Return paragraphs that say how much the score varies with the choice of rows.
+    """Return paragraphs about how much the score varies with the choice of rows.
 
     Args:
         data_set: The data set.
-        noise: The noise of the score.
+        noise: The noise of the score, or None if it cannot be simulated.
         sizes: How many rows each fold holds out.
         groups: The group number of each row. None without groups.
     """

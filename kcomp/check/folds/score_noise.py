@@ -1,4 +1,4 @@
-"""Estimate from simulated predictions how much a score varies with the choice of rows."""
+"""Estimate by simulation how much a score varies with the choice of rows."""
 
 import functools
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Noise:
     """How much a score varies with the choice of rows.
 
     Attributes:
-        score: The typical score that is assumed.
+        score: The score of a typical model, which is assumed.
         rows: The number of rows on which a model is scored.
         deviation: The standard error of the score on `rows` rows.
-        difference: The scores of two equally good models on the same rows differ by at most this number in 95 % of
-            cases.
+        difference: In 95 % of cases, the scores of two equally good models on the same rows differ by at most this
+            number.
         assumption: What the simulation assumes.
     """
 
@@ -40,7 +40,7 @@ class Noise:
     assumption: str
 
     def at(self, rows: int) -> "Noise":
-        """Return the noise of a score on another number of rows."""
+        """Return the noise of the same score on another number of rows."""
         factor = sqrt(self.rows / max(rows, 1))
         return Noise(self.score, rows, self.deviation * factor, self.difference * factor, self.assumption)
 
@@ -48,13 +48,13 @@ class Noise:
 def score_noise(metric: Metric, target: Target, labels: np.ndarray, seed: int = 0) -> Noise | None:
     """Return the noise of a score, or None if the metric is undefined for these labels.
 
-    For the accuracy of one class, it is the binomial standard error, and for two models that of McNemar's test (1947).
-    For other metrics, rows are drawn with replacement and predictions are simulated.
+    The accuracy of one class has the binomial standard error. The difference of two accuracies has the standard error
+    of McNemar's test (1947). For other metrics, rows are drawn with replacement and predictions are simulated.
 
     Args:
         metric: The metric of the competition.
         target: The target of the labels.
-        labels: The labels of all rows that are held out, (rows, columns).
+        labels: The labels of all held-out rows, (rows, columns).
         seed: Seed of the simulation.
     """
     if not len(labels):
@@ -66,7 +66,7 @@ def score_noise(metric: Metric, target: Target, labels: np.ndarray, seed: int = 
 
 
 def accuracy_noise(rows: int) -> Noise:
-    """Return the noise of an accuracy of 90 %. Two models are assumed to share half of their errors."""
+    """Return the noise of an accuracy of 90 % on `rows` rows. Two models are assumed to share half of their errors."""
     error = 1 - TYPICAL_ACCURACY
     deviation = sqrt(TYPICAL_ACCURACY * error / rows)
     difference = NORMAL * sqrt(2 * (1 - SHARED) * error / rows)
@@ -112,13 +112,13 @@ def assumption_of(target: Target) -> str:
 
 
 def simulate(target: Target, labels: np.ndarray, noise: np.ndarray, all_labels: np.ndarray) -> np.ndarray:
-    """Return simulated predictions of a model of typical skill, (rows, prediction columns).
+    """Return predictions of a simulated model of typical skill, (rows, prediction columns).
 
     Args:
         target: The target of the labels.
         labels: The labels to predict, (rows, columns).
         noise: Standard normal numbers, (rows, columns).
-        all_labels: The labels of all rows, which determine the rates of classes, means and standard deviations.
+        all_labels: The labels of all rows. They determine the frequency of each class, or mean and standard deviation.
     """
     columns = labels.shape[1]
     if target.stacker == "multinomial":
@@ -140,7 +140,10 @@ def simulate(target: Target, labels: np.ndarray, noise: np.ndarray, all_labels: 
 
 @functools.cache
 def signal_of(classes: int) -> float:
-    """Return the mean logit of the true class that gives an accuracy of 90 %. Other classes have the mean 0."""
+    """Return the mean logit of the true class at which the accuracy is 90 %.
+
+    Logits of other classes have the mean 0.
+    """
     from scipy import optimize
 
     points = np.linspace(-8, 16, 2001)

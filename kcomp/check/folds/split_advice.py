@@ -16,20 +16,20 @@ LEVEL = 0.001
 
 
 def split_advice(data_set: DataSet) -> list[str]:
-    """Return a paragraph for each reason to split the table in another way. Empty if there is no reason."""
+    """Return a paragraph for each reason to split the table in another way."""
     table = data_set.table
     if not len(table):
         return []
     if "fold" not in table.frame:
         return ["Cut the rows with `data.stratified_folds(table, 5)`: its folds have equal shares of each label."]
-    advice = [crossing_duplicates(data_set), crossing_groups(table), later_test_rows(data_set)]
+    advice = [duplicates_advice(data_set), groups_advice(table), time_advice(data_set)]
     if not table.folds_in_order:
-        advice += [unequal_classes(table), few_rows(table)]
+        advice += [stratify_advice(table), more_folds_advice(table)]
     return [text for text in advice if text]
 
 
-def crossing_duplicates(data_set: DataSet) -> str:
-    """Return advice to group equal images if some of them are in different folds; else ""."""
+def duplicates_advice(data_set: DataSet) -> str:
+    """Return advice to group equal images if some of them are in different folds, else ""."""
     hashes, folds = data_set.facts.pixels_hash, data_set.table.frame["fold"].to_numpy()
     readable = data_set.facts.readable
     if not readable.any():
@@ -45,8 +45,8 @@ def crossing_duplicates(data_set: DataSet) -> str:
     )
 
 
-def crossing_groups(table: Table) -> str:
-    """Return advice to keep groups together if a group is in different folds; else ""."""
+def groups_advice(table: Table) -> str:
+    """Return advice to keep each group in one fold if a group is in several folds, else ""."""
     groups = group_numbers(table)
     if groups is None:
         return ""
@@ -60,8 +60,8 @@ def crossing_groups(table: Table) -> str:
     )
 
 
-def later_test_rows(data_set: DataSet) -> str:
-    """Return advice to hold out the latest rows if most test images were taken later; else ""."""
+def time_advice(data_set: DataSet) -> str:
+    """Return advice to hold out the latest rows if most test images were taken later than training images, else ""."""
     if data_set.test_facts is None or data_set.table.folds_in_order:
         return ""
     times, test_times = (
@@ -75,8 +75,8 @@ def later_test_rows(data_set: DataSet) -> str:
     )
 
 
-def unequal_classes(table: Table) -> str:
-    """Return advice to stratify if the share of a class in a fold differs by more than a quarter; else ""."""
+def stratify_advice(table: Table) -> str:
+    """Return advice to stratify if a fold has over a quarter more or fewer rows of a class than expected, else ""."""
     from scipy import stats
 
     target, folds = table.required_target, table.frame["fold"].to_numpy()
@@ -107,8 +107,8 @@ def unequal_classes(table: Table) -> str:
     )
 
 
-def few_rows(table: Table) -> str:
-    """Return advice to use more folds and repeated folds if the table is small; else ""."""
+def more_folds_advice(table: Table) -> str:
+    """Return advice to use more folds and repeated folds if the table is small, else ""."""
     numbers, rows = fold_numbers(table), len(table)
     if rows >= FEW_ROWS or rows < 20 or "fold_1" in table.frame or len(numbers) >= 10:
         return ""

@@ -1,1 +1,1 @@
-"""Check the labels: classes, spellings, and values of numbers that look wrong."""
+"""Check the labels: their classes, spellings and numbers."""

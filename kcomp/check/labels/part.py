@@ -1,4 +1,4 @@
-"""Check the labels: rows of each class, labels that occur together, and values and spellings that look wrong."""
+"""Check the labels: rows of each class, labels that occur together, unusual numbers, and spellings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from kcomp.check.data_set import DataSet
 from kcomp.check.labels.repeated import repeated_findings, repeated_tables
-from kcomp.check.labels.spellings import numbers_as_classes, spelling_findings
+from kcomp.check.labels.spellings import numeric_names_text, spelling_findings
 from kcomp.check.labels.values import odd_values, value_section
 from kcomp.data.splits import fold_numbers
 from kcomp.data.splits.rows import one_hot
@@ -35,7 +35,7 @@ def check_labels(data_set: DataSet) -> Part:
     section.tables += repeated_tables(data_set.repeated)
     numbers: dict[str, Any] = {"rows": len(labels), "missing_labels": int(np.isnan(labels).sum())}
     if target.class_names and len(labels):
-        counts = rows_of_classes(table)
+        counts = class_counts(table)
         findings += rare_classes(table, counts)
         numbers["rows_of_classes"] = dict(zip(target.class_names, counts.astype(int).tolist(), strict=True))
         section.tables.append(("Rows of each class", balance(target.class_names, counts, len(labels))))
@@ -43,27 +43,30 @@ def check_labels(data_set: DataSet) -> Part:
         names = [target.class_names[place] for place in order]
         section.pictures.append(("Rows of each class", plots.bars(names, counts[order], xlabel="rows")))
         if target.strata(labels).ndim == 2:
-            section.tables += [("Labels of a row", labels_of_rows(table)), ("Labels that occur together", pairs(table))]
-            section.pictures.append(("Rows with both labels, of the most frequent labels", together(table, order)))
+            section.tables += [
+                ("Labels of a row", label_count_table(table)),
+                ("Labels that occur together", pair_table(table)),
+            ]
+            section.pictures.append(("Rows with both labels, of the most frequent labels", pair_plot(table, order)))
     elif len(labels):
         value_section(table, section)
-    section.paragraphs += [*balance_text(numbers.get("rows_of_classes", {})), *numbers_as_classes(target)]
+    section.paragraphs += [*balance_text(numbers.get("rows_of_classes", {})), *numeric_names_text(target)]
     section.good = not findings
     if findings:
         section.verdict += f". {messages(findings)}"
     return Part("labels", section, numbers, tuple(findings))
 
 
-def rows_of_classes(table: Table) -> np.ndarray:
-    """Return how many rows each class has, int (classes,). A soft label counts as its most likely class."""
+def class_counts(table: Table) -> np.ndarray:
+    """Return the number of rows of each class, int (classes,). A soft label counts as its most likely class."""
     target = table.required_target
-    membership = members(table)
+    membership = class_members(table)
     counts = np.zeros(len(target.class_names), int)
     counts[: membership.shape[1]] = membership.sum(0)
     return counts
 
 
-def members(table: Table) -> np.ndarray:
+def class_members(table: Table) -> np.ndarray:
     """Return whether each row belongs to each class, bool (rows, classes)."""
     target = table.required_target
     hot = one_hot(target.strata(table.labels.astype(np.float64)))
@@ -79,7 +82,7 @@ def balance(names: Sequence[str], counts: np.ndarray, rows: int) -> PageTable:
 
 
 def balance_text(counts: dict[str, int]) -> list[str]:
-    """Return a paragraph about the ratio of the largest class to the smallest, in a list. Empty for one class."""
+    """Return a list with a paragraph that compares the largest class with the smallest. Empty for a single class."""
     present = {name: count for name, count in counts.items() if count}
     if len(present) < 2:
         return []
@@ -92,8 +95,8 @@ def balance_text(counts: dict[str, int]) -> list[str]:
 
 
 def rare_classes(table: Table, counts: np.ndarray) -> list[Finding]:
-    """Return warnings about classes with fewer rows than folds, and classes without a training row in some fold."""
-    names, membership = table.required_target.class_names, members(table)
+    """Return warnings about classes with fewer rows than folds, and about classes whose rows are all in one fold."""
+    names, membership = table.required_target.class_names, class_members(table)
     numbers = fold_numbers(table) if "fold" in table.frame else []
     repeats = 1 + sum(f"fold_{repeat}" in table.frame for repeat in range(1, len(numbers)))
     folds = len(numbers) // repeats
@@ -132,27 +135,30 @@ def ids_of(table: Table, membership: np.ndarray, classes: np.ndarray) -> tuple[s
     return tuple(ids[row] for row in rows)
 
 
-def labels_of_rows(table: Table) -> PageTable:
-    """Return a table of how many rows have 0 labels, 1 label, 2 labels and so on."""
-    counts = np.bincount(members(table).sum(1))
+def label_count_table(table: Table) -> PageTable:
+    """Return a table with the number of rows that have 0 labels, 1 label, 2 labels and so on."""
+    counts = np.bincount(class_members(table).sum(1))
     rows = [[quantity(number, "label"), str(count)] for number, count in enumerate(counts) if count]
     return PageTable(["Labels of the row", "Rows"], rows)
 
 
-def together(table: Table, order: np.ndarray) -> bytes:
-    """Return a PNG file that shows how many rows have both labels of each pair, for the labels in `order`."""
+def pair_plot(table: Table, order: np.ndarray) -> bytes:
+    """Return a PNG plot of a matrix: the number of rows with both labels of each pair.
+
+    `order` has column numbers of labels. The matrix shows the first of them.
+    """
     shown = order[:MOST_SHOWN]
-    membership = members(table)[:, shown].astype(np.float64)
+    membership = class_members(table)[:, shown].astype(np.float64)
     names = [table.required_target.class_names[place] for place in shown]
     return plots.matrix(membership.T @ membership, names, xlabel="label", ylabel="label")
 
 
-def pairs(table: Table) -> PageTable:
+def pair_table(table: Table) -> PageTable:
     """Return a table of pairs of labels: how many rows have both, and how many would if the labels were independent.
 
-    Pairs that are the most standard deviations from independence come first.
+    The first pairs are those whose number of rows is the most standard deviations from the expected number.
     """
-    names, membership = table.required_target.class_names, members(table).astype(np.float64)
+    names, membership = table.required_target.class_names, class_members(table).astype(np.float64)
     shares, rows = membership.mean(0), len(membership)
     together = membership.T @ membership
     expected = np.outer(shares, shares) * rows

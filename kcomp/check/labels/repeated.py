@@ -9,7 +9,7 @@ from kcomp.report.text import quantity
 
 
 def repeated_findings(repeated: Sequence[RepeatedId]) -> list[Finding]:
-    """Return an error about ids with different labels, and a warning about ids with equal labels, if there are any."""
+    """Return an error about ids with different labels, and a warning about ids with the same label in all rows."""
     unlike = [each for each in repeated if len(each.labels) > 1]
     equal = [each for each in repeated if len(each.labels) == 1]
     findings = []
@@ -34,7 +34,7 @@ def finding(kind: str, severity: str, message: str, ids: Sequence[RepeatedId], d
 
 
 def repeated_tables(repeated: Sequence[RepeatedId]) -> list[tuple[str, PageTable]]:
-    """Return a list with a caption and a table of the repeated ids. It is empty if there are none."""
+    """Return a list with a caption and a table of the repeated ids. The list is empty if there are none."""
     if not repeated:
         return []
     cells = [[each.image_id, str(each.rows), "; ".join(each.labels)] for each in repeated]

@@ -14,8 +14,7 @@ SEPARATORS = str.maketrans("", "", "_-")
 
 
 def spelling_findings(table: Table, notices: Sequence[str]) -> list[Finding]:
-    """Return warnings about class names that look alike: spellings that kcomp joined, and classes that are still
-    different.
+    """Return warnings about spellings that kcomp joined to one class, and about classes that differ only in spelling.
 
     `notices` are the texts that were printed when the table was read. They name the joined spellings.
     """
@@ -29,13 +28,13 @@ def spelling_findings(table: Table, notices: Sequence[str]) -> list[Finding]:
 
 
 def joined_text(text: str) -> str:
-    """Return a sentence about joined spellings from a notice, which begins with the path of the table."""
+    """Turn a notice about joined spellings, which begins with the path of the table, into the text of a warning."""
     source, _, spellings = text.partition(f": {JOINED} ")
     return f"kcomp {JOINED} {spellings}; write one spelling in {source}"
 
 
 def similar_names(target: Target) -> list[list[str]]:
-    """Return groups of class names that are equal if case, spaces, `_`, `-` and Unicode form are ignored."""
+    """Return groups of class names that differ only in case, spaces, `_`, `-` or Unicode form."""
     groups: dict[str, list[str]] = {}
     for name in target.class_names:
         plain = unicodedata.normalize("NFKC", name).strip()
@@ -45,8 +44,8 @@ def similar_names(target: Target) -> list[list[str]]:
     return [names for names in groups.values() if len(names) > 1]
 
 
-def numbers_as_classes(target: Target) -> list[str]:
-    """Return a paragraph if all class names are numbers, in a list. Otherwise, the list is empty."""
+def numeric_names_text(target: Target) -> list[str]:
+    """Return a list with a paragraph if all class names are numbers, else an empty list."""
     names = target.class_names
     if not names or names != target.columns or not all(NUMBER.fullmatch(name.strip()) for name in names):
         return []

@@ -1,4 +1,4 @@
-"""Check labels of regression: their distribution, values far from all others, and codes for missing values."""
+"""Check regression targets: their distribution, values far from all others, and codes for missing values."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ MOST_PICTURES = 4  # columns with a histogram
 
 @dataclass(frozen=True)
 class OddValues:
-    """Labels of one column that look wrong.
+    """Values in a column of a regression target that look wrong.
 
     Attributes:
-        rows: Whether each row has such a label, bool (rows,).
-        reason: What is odd about these labels, as a sentence.
+        rows: Whether each row has such a value, bool (rows,).
+        reason: What is odd about these values, as a sentence.
     """
 
     rows: np.ndarray
@@ -28,7 +28,7 @@ class OddValues:
 
 
 def odd_values(table: Table) -> list[Finding]:
-    """Return a warning for each regression target with values that look wrong."""
+    """Return a warning for each column of a regression target with values that look wrong."""
     target, labels = table.required_target, table.labels.astype(np.float64)
     if target.class_names:
         return []
@@ -44,7 +44,7 @@ def odd_values(table: Table) -> list[Finding]:
 
 
 def missing_code(values: np.ndarray) -> OddValues | None:
-    """Return the rows whose value is probably a code for a missing number, such as -1 or 999. None without any."""
+    """Return the values that are probably a code for a missing number, such as -1 or 999. Return None without any."""
     known = values[~np.isnan(values)]
     for code in MISSING_CODES:
         count, others = int((known == code).sum()), known[known != code]
@@ -60,9 +60,9 @@ def missing_code(values: np.ndarray) -> OddValues | None:
 
 
 def far_values(values: np.ndarray) -> OddValues | None:
-    """Return the rows whose values lie far from all others, or None if there are none.
+    """Return the values that lie far from all others. Return None without any.
 
-    They are at most 5 % of the rows, beyond a gap that is wider than the range of the other values (Dixon 1950).
+    They are in at most 5 % of the rows, beyond a gap that is wider than the range of the other values (Dixon 1950).
     """
     known = ~np.isnan(values)
     if known.sum() < 10:

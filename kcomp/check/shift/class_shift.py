@@ -25,9 +25,9 @@ class Shift:
     """The rate of each class in the labelled rows, and its estimated rate in the test rows.
 
     Attributes:
-        names: The classes.
-        train: The share of labelled rows that each class has, (classes,).
-        test: The estimated share of test rows that each class has, (classes,).
+        names: The names of the classes.
+        train: The share of each class in the labelled rows, (classes,).
+        test: The estimated share of each class in the test rows, (classes,).
         low: The lower end of the interval of `test`, (classes,). All intervals together hold with 99.9 % probability.
         high: The upper end of the interval, (classes,).
         p_values: The p-value of each class, corrected for all classes (Holm 1979), (classes,). The null hypothesis is
@@ -43,7 +43,9 @@ class Shift:
 
     @property
     def large(self) -> np.ndarray:
-        """Whether the rate of each class differs in the test rows, beyond chance and by a medium effect, (classes,)."""
+        """Whether the rate of each class differs in the test rows beyond chance, with a medium or large effect,
+        (classes,).
+        """
         effect = np.abs(2 * np.arcsin(np.sqrt(self.test)) - 2 * np.arcsin(np.sqrt(self.train)))
         outside = (self.train < self.low) | (self.train > self.high)
         result: np.ndarray = (effect >= MEDIUM_EFFECT) & outside & (self.p_values < LEVEL)
@@ -51,9 +53,9 @@ class Shift:
 
 
 def estimate_shift(table: Table, features: np.ndarray, test_features: np.ndarray, seed: int) -> Shift | None:
-    """Estimate the rate of each class in the test rows without their labels. None for few rows, or without classes.
+    """Estimate the rate of each class in the test rows. Return None for few rows, or without classes.
 
-    A linear probe on the features predicts the test rows. The rates are those with the highest likelihood of its
+    A linear probe on the features predicts the test rows. The rates maximise the likelihood of the predicted
     probabilities (EM algorithm of Saerens, Latinne and Decaestecker 2002). Fisher's exact test compares how often each
     class is predicted in test rows and in held-out labelled rows (Lipton, Wang and Smola 2018).
     """
@@ -91,7 +93,7 @@ def estimate_shift(table: Table, features: np.ndarray, test_features: np.ndarray
         decided = [(values[:, chosen] > 0.5).astype(float) for values in (held_out, predicted)]
     width = special.ndtri(1 - LEVEL / 2 / len(chosen)) * deviation
     names = tuple(table.columns[place] for place in chosen)
-    return Shift(names, train, test, np.maximum(test - width, 0), np.minimum(test + width, 1), count_tests(*decided))
+    return Shift(names, train, test, np.maximum(test - width, 0), np.minimum(test + width, 1), class_p_values(*decided))
 
 
 def with_class_columns(table: Table) -> Table:
@@ -115,11 +117,11 @@ def normalized(probabilities: np.ndarray) -> np.ndarray:
 
 
 def class_rates(probabilities: np.ndarray, train: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the rate of each class (classes,) by the EM algorithm of Saerens et al. 2002.
+    """Estimate the rate of each class in some rows, (classes,), by the EM algorithm of Saerens et al. 2002.
 
     Args:
-        probabilities: Predictions of a model that was fitted to rows with the rates `train`, (rows, classes).
-        train: The rate of each class in training, (classes,), above 0.
+        probabilities: Predictions for these rows by a model that was fitted to other rows, (rows, classes).
+        train: The rate of each class in the rows to which the model was fitted, (classes,), above 0.
         weights: How often each row counts, (rows,).
 
     Examples:
@@ -141,7 +143,7 @@ def class_rates(probabilities: np.ndarray, train: np.ndarray, weights: np.ndarra
 
 
 def rates_with_deviation(probabilities: np.ndarray, train: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rates of `class_rates`, and their standard deviations by a bootstrap over rows, (classes,) each."""
+    """Return two arrays (classes,): the result of `class_rates`, and its standard deviation by bootstrap."""
     random, rows = np.random.default_rng([seed, 9]), len(probabilities)
     train = np.clip(train, 1e-6, 1)
     train = train / train.sum()
@@ -153,10 +155,11 @@ def rates_with_deviation(probabilities: np.ndarray, train: np.ndarray, seed: int
     return rates, np.std(draws, 0, ddof=1)
 
 
-def count_tests(held_out: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return for each class a corrected p-value. The null hypothesis is that both groups of rows have the same rate.
+def class_p_values(held_out: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return a corrected p-value for each class, (classes,), by Fisher's exact test.
 
-    Both arguments are 1 where the class is predicted, else 0, (rows, classes).
+    The null hypothesis is that the class is predicted equally often in both groups of rows. Both arguments are 1 where
+    a class is predicted, else 0, (rows, classes).
     """
     from scipy import stats
 

@@ -1,4 +1,4 @@
-"""Show the test images that are least like any training image, by frozen features."""
+"""Show the test images that are least like any training image, by features of a frozen network."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ SHOWN = 12  # pictures
 def nearest_rows(features: np.ndarray, test_features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return two things for each test row: the distance to the nearest training row, and the position of that row.
 
-    The distance is that of the features, divided by their length (Sun et al. 2022, Out-of-distribution detection with
-    deep nearest neighbors). It is 0 for a copy of a training image, and at most 2. It is NaN, and the position is -1,
-    for a row without features.
+    The features are first divided by their Euclidean norm (Sun et al. 2022, Out-of-distribution detection with deep
+    nearest neighbors). The distance is 0 for a copy of a training image, and at most 2. For a row without features, it
+    is NaN and the position is -1.
 
     Args:
         features: Features of the training rows, (rows, dimensions). Rows without features are NaN.
@@ -35,7 +35,7 @@ def nearest_rows(features: np.ndarray, test_features: np.ndarray) -> tuple[np.nd
 
 
 def unlike_gallery(data_set: DataSet) -> tuple[str, Sequence[Picture]]:
-    """Return a caption, and thumbnails of the test images whose nearest training image is farthest.
+    """Return a caption and thumbnails of the test images with the largest distances to their nearest training image.
 
     There are no thumbnails without features. Images that cannot be read are left out.
     """

@@ -1,4 +1,4 @@
-"""Check whether test images differ from training images, and whether classes occur at other rates."""
+"""Check whether test images differ from training images, and whether classes occur at different rates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,17 +30,17 @@ SHOWN = 12  # pictures of a gallery
 
 @dataclass(frozen=True)
 class Difference:
-    """How well frozen features distinguish test rows from training rows.
+    """How well features of a frozen network distinguish test rows from training rows.
 
     Attributes:
         area: The area under the ROC curve, with test rows as positives.
         low: The lower end of its 95 % interval (DeLong et al. 1988).
-        high: The upper end.
-        p_value: The probability of such an area by chance.
-        train_scores: How much each chosen training row looks like a test row, (rows,).
-        test_scores: The same for each chosen test row, (rows,).
-        train: Positions of the chosen training rows, (rows,).
-        test: Positions of the chosen test rows.
+        high: The upper end of this interval.
+        p_value: The probability that an area is as large by chance.
+        train_scores: How much each chosen training row looks like a test row, (training rows,).
+        test_scores: How much each chosen test row looks like a test row, (test rows,).
+        train: Positions of the chosen training rows, (training rows,).
+        test: Positions of the chosen test rows, (test rows,).
     """
 
     area: float
@@ -54,13 +54,13 @@ class Difference:
 
 
 def check_train_test(data_set: DataSet) -> Part:
-    """Return the report's part that compares test rows with labelled ones."""
+    """Return the part of the report that compares test rows with labelled rows."""
     section = Section("Train against test", "There are no test rows to compare with.")
     if data_set.test is None or data_set.test_facts is None or not len(data_set.test):
         return Part("train_test", section)
     random = np.random.default_rng([data_set.seed, 10])
-    train = choose(data_set.table, data_set.facts.readable, random)
-    test = choose(data_set.test, data_set.test_facts.readable, random)
+    train = sample_positions(data_set.table, data_set.facts.readable, random)
+    test = sample_positions(data_set.test, data_set.test_facts.readable, random)
     if min(len(train), len(test)) < LEAST_ROWS:
         section.verdict = f"At least {LEAST_ROWS} rows of each are needed; there are {len(train)} and {len(test)}."
         return Part("train_test", section)
@@ -79,10 +79,10 @@ def check_train_test(data_set: DataSet) -> Part:
     return Part("train_test", section, numbers_of(tested, difference, shift), tuple(findings))
 
 
-def choose(table: Table, usable: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return the positions of at most 2,500 usable rows, chosen at random, sorted.
+def sample_positions(table: Table, usable: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the sorted positions of at most 2,500 random rows among the usable ones.
 
-    Only one row of each `group` or `item` is chosen.
+    At most one row of each `group` and of each `item` is chosen.
     """
     order = random.permutation(np.flatnonzero(usable))
     for name in TOGETHER:
@@ -105,7 +105,7 @@ def compare_properties(data_set: DataSet, train: np.ndarray, test: np.ndarray) -
 def compare_features(data_set: DataSet, random: np.random.Generator) -> Difference | None:
     """Return how well features distinguish test rows from training rows. None without features or with too few rows.
 
-    A logistic regression on at most 32 principal components is cross-validated.
+    The scores are held-out predictions of a logistic regression on at most 32 principal components.
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
@@ -115,8 +115,8 @@ def compare_features(data_set: DataSet, random: np.random.Generator) -> Differen
     features, test_features = data_set.features, data_set.test_features
     if features is None or test_features is None or data_set.test is None:
         return None
-    train = choose(data_set.table, np.isfinite(features).all(1), random)
-    test = choose(data_set.test, np.isfinite(test_features).all(1), random)
+    train = sample_positions(data_set.table, np.isfinite(features).all(1), random)
+    test = sample_positions(data_set.test, np.isfinite(test_features).all(1), random)
     if min(len(train), len(test)) < LEAST_ROWS:
         return None
     inputs = np.concatenate([features[train], test_features[test]])
@@ -137,9 +137,9 @@ def compare_features(data_set: DataSet, random: np.random.Generator) -> Differen
 
 
 def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
-    """Return two things: the area under the ROC curve, and its standard deviation (DeLong et al. 1988).
+    """Return the area under the ROC curve and its standard deviation (DeLong et al. 1988).
 
-    The arguments are the scores of the positive and of the negative rows.
+    The arguments are the scores of the positive rows and of the negative rows.
 
     Examples:
         >>> import numpy as np
@@ -158,12 +158,15 @@ def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
 
 
 def chance_deviation(first: int, second: int) -> float:
-    """Return the standard deviation by chance of the area under the ROC curve for two classes of these sizes."""
+    """Return the standard deviation of the area under the ROC curve of random scores.
+
+    `first` and `second` are the numbers of rows of the two classes.
+    """
     return float(np.sqrt((first + second + 1) / (12 * first * second)))
 
 
 def findings_of(tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> list[Finding]:
-    """Return at most two warnings: one about differences of the images, and one about rates of classes."""
+    """Return at most two warnings: one about differences of the images, and one about rates of the classes."""
     findings = []
     texts = [
         f"{each.measured.name} ({each.association.score:.2f})"
@@ -233,13 +236,13 @@ def shift_table(shift: Shift) -> PageTable:
 
 
 def most_alike(data_set: DataSet, difference: Difference) -> tuple[str, Sequence[Picture]]:
-    """Return a caption, and thumbnails of the training images that the model takes most surely for test images."""
+    """Return a caption and thumbnails of the training images that the model takes most surely for test images."""
     best = difference.train[np.argsort(-difference.train_scores, kind="stable")[:SHOWN]]
-    return "Training images that are most like test images", pictures(data_set.table, best)
+    return "Training images that are most like test images", thumbnails(data_set.table, best)
 
 
-def pictures(table: Table, rows: np.ndarray) -> list[Picture]:
-    """Return thumbnails of the images in some rows. Unreadable images are left out."""
+def thumbnails(table: Table, rows: np.ndarray) -> list[Picture]:
+    """Return thumbnails of the images at these rows. Images that cannot be read are left out."""
     ids, images = table.ids, table.images
     shown = (picture_of(images[row], table.value_range, (ids[row],)) for row in rows)
     return [picture for picture in shown if picture is not None]

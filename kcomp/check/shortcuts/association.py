@@ -18,10 +18,10 @@ class Association:
     """How well one property predicts each column of the labels.
 
     Attributes:
-        scores: The score of each column, (columns,). For classes: the area under the ROC curve of one class against
-            the rest. For numbers: the correlation with the ranks of the numbers. NaN if it is undefined.
+        scores: The score of each column, (columns,). For classes: the area under the ROC curve of one class against the
+            rest. For numbers: the correlation with the ranks of the numbers. NaN if it is undefined.
         chance: The scores with permuted labels, (permutations, columns).
-        p_values: For each column, how probable a score at least as high is by chance, (columns,).
+        p_values: For each column, the probability that chance gives at least this score, (columns,).
     """
 
     scores: np.ndarray
@@ -36,7 +36,7 @@ class Association:
 
     @property
     def chance_interval(self) -> tuple[float, float]:
-        """The range of 95 % of the mean scores after permutation."""
+        """The interval of 95 % of the mean scores with permuted labels."""
         with np.errstate(invalid="ignore"):
             means = np.nanmean(self.chance[:, ~np.isnan(self.scores)], 1) if (~np.isnan(self.scores)).any() else []
         if not len(means):
@@ -46,7 +46,7 @@ class Association:
 
     @property
     def p_value(self) -> float:
-        """The p-value of the whole property: the smallest of its columns, times their number (Bonferroni)."""
+        """The p-value of all columns together: the smallest of the columns, times their number (Bonferroni)."""
         known = self.p_values[~np.isnan(self.p_values)]
         return float(min(1.0, known.min() * len(known))) if len(known) else 1.0
 
@@ -62,7 +62,7 @@ def associate(
 ) -> list[Association]:
     """Return how well each property alone predicts the labels, by cross-validation and a permutation test.
 
-    The prediction for a row is the mean label of the other folds' rows with a similar value of the property (target
+    The prediction for a row is a mean label: that of rows in other folds with a similar value of the property (target
     encoding, Micci-Barreca 2001). docs/internals/check-statistics.md describes the score and its p-value.
 
     Args:
@@ -82,18 +82,18 @@ def associate(
         [binned.scores(values[permuted_within(numbers, random)], is_class=is_class) for _ in range(permutations)]
     )
     return [
-        Association(observed[place], chance[:, place], tail(observed[place], chance[:, place]))
+        Association(observed[place], chance[:, place], tail_probability(observed[place], chance[:, place]))
         for place in range(len(properties))
     ]
 
 
 @dataclass(frozen=True)
 class BinnedRows:
-    """The rows of each bin and fold, for several properties.
+    """Which rows have similar values of a property and are in the same fold, for several properties.
 
     Attributes:
-        members: 1 where a row belongs to a cell, a sparse matrix (cells, rows). A cell is a bin of a property in one
-            fold.
+        members: 1 where a row belongs to a cell, else 0, a sparse matrix (cells, rows). A cell is a bin (a range of
+            values) of one property in one fold.
         folds: The number of folds.
         bins: The number of bins of each property.
     """
@@ -131,7 +131,10 @@ class BinnedRows:
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:
-    """Return the bin number of each row, int (rows,). Bins have about equally many rows."""
+    """Return the bin number of each value, int (rows,). Bins have about equally many rows.
+
+    NaN has a bin of its own.
+    """
     known = ~np.isnan(values)
     most = int(np.clip(known.sum() // ROWS_PER_BIN, 2, MOST_BINS))
     distinct = np.unique(values[known])
@@ -143,13 +146,13 @@ def bins_of(values: np.ndarray) -> np.ndarray:
 
 
 def shrunk_means(sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """Return for each fold and bin the mean label in the other folds, shrunk towards the mean of all rows.
+    """Return for each fold and bin the mean label in the other folds, shrunk towards the mean over all bins.
 
     All arrays have the shape (folds, bins, columns).
 
     Args:
         sums: The sum of the labels of each fold and bin.
-        totals: How many labels are known in each fold and bin.
+        totals: The number of known labels of each fold and bin.
     """
     other_sums, other_totals = sums.sum(0) - sums, totals.sum(0) - totals
     means = other_sums.sum(1, keepdims=True) / np.maximum(other_totals.sum(1, keepdims=True), 1)
@@ -158,11 +161,11 @@ def shrunk_means(sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
 
 def areas(positives: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """Return the area under the ROC curve of each column, with only pairs of rows in the same fold.
+    """Return the area under the ROC curve of each column, (columns,). Only pairs of rows in the same fold are compared.
 
     Args:
-        positives: How many labels are positive, (folds, bins, columns). Bins are sorted by their prediction.
-        totals: How many labels are known, (folds, bins, columns).
+        positives: The number of positive labels, (folds, bins, columns).
+        totals: The number of known labels, (folds, bins, columns).
     """
     order = np.argsort(shrunk_means(positives, totals), axis=1, kind="stable")
     hits = np.take_along_axis(positives, order, 1)
@@ -174,13 +177,13 @@ def areas(positives: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
 
 def correlations(sums: np.ndarray, totals: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Return the correlation between predictions and labels of each column, within the folds.
+    """Return the correlation between predictions and labels within the folds, (columns,).
 
     All arguments have the shape (folds, bins, columns).
 
     Args:
         sums: Sums of the labels.
-        totals: How many labels are known.
+        totals: The number of known labels.
         squares: Sums of the squared labels.
     """
     predicted = shrunk_means(sums, totals)
@@ -195,7 +198,7 @@ def correlations(sums: np.ndarray, totals: np.ndarray, squares: np.ndarray) -> n
 
 
 def ranks(labels: np.ndarray) -> np.ndarray:
-    """Return the ranks of the labels in each column, scaled to -1..1. NaN stays NaN."""
+    """Return the rank of each label in its column, scaled to -1..1. NaN stays NaN."""
     from scipy import stats
 
     ranked = stats.rankdata(labels, axis=0, nan_policy="omit")
@@ -205,7 +208,7 @@ def ranks(labels: np.ndarray) -> np.ndarray:
 
 
 def permuted_within(folds: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return row positions, int (rows,), shuffled within each fold."""
+    """Return the row positions, int (rows,), with a random order within each fold."""
     order = np.argsort(folds, kind="stable")
     shuffled = np.lexsort((random.random(len(folds)), folds))
     result = np.empty(len(folds), int)
@@ -213,8 +216,11 @@ def permuted_within(folds: np.ndarray, random: np.random.Generator) -> np.ndarra
     return result
 
 
-def tail(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Return the probability of each column that chance reaches at least the observed score, (columns,)."""
+def tail_probability(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """Return for each column the probability that chance gives at least the observed score, (columns,).
+
+    It is that of a Pearson type III distribution with the moments of the scores by chance, (permutations, columns).
+    """
     from scipy import stats
 
     mean, deviation = chance.mean(0), chance.std(0, ddof=1)

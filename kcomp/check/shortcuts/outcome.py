@@ -1,4 +1,4 @@
-"""Arrange the labels of a table as columns for tests, and sample rows."""
+"""Arrange the labels of a table as columns for tests, and draw a sample of rows."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Outcome:
 
     @property
     def no_skill(self) -> float:
-        """The expected score by chance."""
+        """The expected score of random predictions."""
         return 0.5 if self.is_class else 0.0
 
 
@@ -55,9 +55,9 @@ def outcome_of(table: Table) -> Outcome:
 
 
 def sample_rows(table: Table, usable: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Return the positions of at most `most` usable rows, chosen at random, sorted.
+    """Return the sorted positions of at most `most` random rows among the usable ones.
 
-    Only one row of each `group` or `item` with the same label is chosen.
+    Of the rows with the same label in one `group` or `item`, at most one is chosen.
     """
     random = np.random.default_rng([seed, 5])
     order = random.permutation(np.flatnonzero(usable))

@@ -1,4 +1,4 @@
-"""Test which properties of images predict the labels with a large effect, beyond chance."""
+"""Test which properties of images predict the labels beyond chance and with a large effect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Tested:
     Attributes:
         measured: The property.
         association: The scores of the property.
-        p_values: The p-value of each column after correction for all columns and properties.
-        large: Whether the property predicts each column beyond chance and with a large effect.
+        p_values: The p-value of each column, corrected for all columns and properties, (columns,).
+        large: Whether the property predicts each column beyond chance and with a large effect, bool (columns,).
     """
 
     measured: Property
@@ -38,18 +38,20 @@ class Tested:
 
     @property
     def best_score(self) -> float:
-        """The score of the column that is predicted best; NaN if all scores are undefined."""
+        """The score of the column `strongest`; NaN if all scores are undefined."""
         return float(self.association.scores[self.strongest])
 
     @property
     def strongest(self) -> int:
-        """The position of the column with the highest score among the `large` columns, if any."""
+        """The number of the column with the highest score, among the columns in `large` if there are any."""
         scores = np.nan_to_num(self.association.scores, nan=-1.0)
         return int(np.argmax(np.where(self.large, scores + 2, scores)))
 
 
 def run_tests(properties: Sequence[Property], outcome: Outcome, folds: np.ndarray, seed: int) -> list[Tested]:
-    """Return the test result of each property. p-values are corrected for all properties and columns (Holm 1979)."""
+    """Test how well each property predicts the outcome. p-values are corrected for all properties and columns (Holm
+    1979).
+    """
     if not properties:
         return []
     values = [each.values for each in properties]

@@ -42,7 +42,7 @@ class Property:
 
 
 def properties_of(facts: Facts, ids: Sequence[str]) -> list[Property]:
-    """Return the properties of images. If an image has no file, its id replaces the file name."""
+    """Return the properties of some images. If an image has no file, its id replaces the file name."""
     width, height = facts.width.astype(np.float64), facts.height.astype(np.float64)
     no_size = (width <= 0) | (height <= 0)
     pixels = np.where(no_size, np.nan, width * height)
@@ -58,8 +58,8 @@ def properties_of(facts: Facts, ids: Sequence[str]) -> list[Property]:
         Property("file size in bytes", "content", np.where(no_bytes, np.nan, facts.size_bytes.astype(np.float64))),
         Property("bytes for each pixel", "content", density),
         Property("JPEG quantization", "trace", np.asarray(facts.quantization, np.float64)),
-        Property("ending", "trace", codes(names, ending)),
-        Property("channels", "trace", codes(facts.mode.tolist(), str)),
+        Property("ending", "trace", category_codes(names, ending)),
+        Property("channels", "trace", category_codes(facts.mode.tolist(), str)),
         Property("EXIF time", "trace", np.asarray(facts.photo_time, np.float64)),
         Property("brightness", "content", np.asarray(facts.brightness, np.float64)),
         Property("colour, red against blue", "content", red - blue),
@@ -69,8 +69,8 @@ def properties_of(facts: Facts, ids: Sequence[str]) -> list[Property]:
     ]
 
 
-def codes(texts: Sequence[str], key: Callable[[str], str]) -> np.ndarray:
-    """Return the position of each text's key among the sorted different keys, float64 (texts,)."""
+def category_codes(texts: Sequence[str], key: Callable[[str], str]) -> np.ndarray:
+    """Return numbers for texts, float64 (texts,): the position of the text's key among the sorted distinct keys."""
     keys = [key(text) for text in texts]
     numbers = {name: number for number, name in enumerate(sorted(set(keys)))}
     return np.array([numbers[name] for name in keys], np.float64)
@@ -81,6 +81,6 @@ def ending(name: str) -> str:
 
 
 def last_number(name: str) -> float:
-    """Return the last number in a file name without its ending. NaN if there is none."""
+    """Return the last number in a file name, without the file ending. NaN if there is none."""
     match = LAST_NUMBER.search(PurePath(name).stem)
     return float(match[1]) if match else np.nan

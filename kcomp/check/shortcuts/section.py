@@ -1,4 +1,4 @@
-"""Show on the page how well properties of the image files predict the labels, and return findings."""
+"""Describe on the page how well properties of the image files predict the labels, and return findings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,9 +20,9 @@ MOST_CLASSES = 20  # of the table of medians
 
 
 def make_section(tested: Sequence[Tested], outcome: Outcome, constant: Sequence[str]) -> Section:
-    """Return the section of the page.
+    """Return the section of the page about the tested properties.
 
-    `constant` has the names of the properties that are equal in all images.
+    `constant` has the names of properties with the same value in all images, which are not tested.
     """
     alarms = [each for each in tested if each.is_large and each.measured.role == "trace"]
     others = [each for each in tested if each.is_large and each.measured.role != "trace"]
@@ -54,16 +54,16 @@ def make_section(tested: Sequence[Tested], outcome: Outcome, constant: Sequence[
         )
     if tested:
         section.tables.append((f"How well each property predicts the labels ({score})", table_of(tested, outcome)))
-        section.pictures.append(picture_of(tested, outcome))
+        section.pictures.append(score_plot(tested, outcome))
     if constant:
         section.paragraphs.append(f"The same in all images: {', '.join(constant)}.")
     if alarms and outcome.is_class:
-        section.tables.append(("Median of the property by class", medians(alarms, outcome)))
+        section.tables.append(("Median of the property by class", median_table(alarms, outcome)))
     return section
 
 
-def picture_of(tested: Sequence[Tested], outcome: Outcome) -> tuple[str, bytes]:
-    """Return a caption and a plot: each property's mean score, beside the scores by chance."""
+def score_plot(tested: Sequence[Tested], outcome: Outcome) -> tuple[str, bytes]:
+    """Return a caption and a plot: the mean score of each property, and the range of its scores by chance."""
     ordered = sorted(tested, key=lambda each: -np.nan_to_num(each.association.score))
     picture = plots.points(
         [each.measured.name for each in ordered],
@@ -98,7 +98,7 @@ def table_of(tested: Sequence[Tested], outcome: Outcome) -> PageTable:
     return PageTable(header, rows, tuple(marked))
 
 
-def medians(alarms: Sequence[Tested], outcome: Outcome) -> PageTable:
+def median_table(alarms: Sequence[Tested], outcome: Outcome) -> PageTable:
     """Return a table with the median of each property in each class."""
     rows: list[list[str]] = []
     for column in range(min(len(outcome.names), MOST_CLASSES)):
@@ -130,7 +130,10 @@ def numbers_of(tested: Sequence[Tested], outcome: Outcome) -> dict[str, Any]:
 
 
 def findings_of(tested: Sequence[Tested], outcome: Outcome) -> list[Finding]:
-    """Return a warning about properties that leave traces in the pixels, and a note about numbers in file names."""
+    """Return a warning about properties that leave traces in the pixels, and a note about numbers in file names.
+
+    Only properties that predict the labels with a large effect count.
+    """
     findings = []
     for role, severity in (("trace", "warning"), ("order", "note")):
         large = [each for each in tested if each.is_large and each.measured.role == role]

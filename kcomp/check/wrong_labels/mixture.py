@@ -1,6 +1,6 @@
 """Estimate which labels are wrong, from predictions of a model that did not learn from these labels.
 
-A mixture of two components is fitted: correct labels, and a share of labels that are drawn at random.
+A mixture of two components is fitted: correct labels, and random labels.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ FREEDOM = (2.0, 100.0)  # range of the degrees of freedom of Student's t distrib
 
 @dataclass(frozen=True)
 class LabelErrors:
-    """How probable it is that each label is wrong.
+    """The estimated share of wrong labels, and the probability that each label is wrong.
 
     Attributes:
         rate: The estimated share of wrong labels, at least 0 and below 0.5.
-        interval: The ends of the 95 % interval of the share.
-        p_value: How probable such predictions are if no label is wrong.
-        wrong: The probability that each row's label is wrong, (rows,), as a mean over the probable shares.
+        interval: The two ends of the 95 % interval of the share.
+        p_value: The probability of such predictions if no label is wrong.
+        wrong: The probability that each row's label is wrong, (rows,). It is averaged over the probable shares.
         doubt: log(density of the label if it is wrong / density if it is correct), (rows,).
         probabilities: The predicted probability of each class, (rows, classes). There are 0 classes for numbers.
     """
@@ -40,15 +40,14 @@ class LabelErrors:
 
 
 def class_errors(scores: np.ndarray, classes: np.ndarray) -> LabelErrors:
-    """Return the probability that each class label is wrong.
+    """Estimate the probability that each class label is wrong.
 
     P(label k) = (1 - rate) * q(k) + rate * (1 - q(k)) / (K - 1), where q = softmax(factor * scores), and K is the
-    number of classes. The rate and the factor have the greatest likelihood. This is confident learning (Northcutt et
-    al. 2021) with one rate for all pairs of classes and a calibrated predictor.
+    number of classes. The rate and the factor maximise the likelihood. This is confident learning (Northcutt et al.
+    2021) with one rate for all pairs of classes and a calibrated predictor.
 
     Args:
-        scores: A score or log probability of each class by a predictor that did not see the row's label, (rows,
-            classes).
+        scores: A score or log probability of each class, (rows, classes). The predictor did not see the row's label.
         classes: The class of each row's label, int (rows,).
     """
     rows, others = np.arange(len(scores)), scores.shape[1] - 1
@@ -68,11 +67,11 @@ def class_errors(scores: np.ndarray, classes: np.ndarray) -> LabelErrors:
 
 
 def expected_factor(scores: np.ndarray, classes: np.ndarray) -> float:
-    """Return the logarithm of the factor by which scores become logits, if they are normally distributed.
+    """Return the logarithm of the factor that turns scores into logits if the scores are normally distributed.
 
     The factor of a class is (m - n) / d**2 (linear discriminant analysis). m is the median score of the class in its
-    own rows, n that in other rows, d the standard deviation within both. The result is the least factor of all classes,
-    or minus infinity if it is not positive.
+    own rows, and n is the median in other rows. d is the larger standard deviation of the two. The result is the
+    logarithm of the least factor of all classes, or minus infinity if a factor is not positive.
     """
     factors = []
     for number, column in enumerate(scores.T):
@@ -85,13 +84,13 @@ def expected_factor(scores: np.ndarray, classes: np.ndarray) -> float:
 
 
 def number_errors(predictions: np.ndarray, labels: np.ndarray) -> LabelErrors:
-    """Return the probability that each label of a regression target is wrong.
+    """Estimate the probability that each label of a regression target is wrong.
 
     Residuals of correct labels have a scaled Student's t distribution around 0 (Lange et al. 1989). A wrong label has a
     Cauchy distribution around the median of the labels.
 
     Args:
-        predictions: A prediction for each row by a predictor that did not see the row's label, (rows,).
+        predictions: A prediction for each row, (rows,). The predictor did not see the row's label.
         labels: The label of each row, (rows,).
     """
     from scipy import stats
@@ -115,9 +114,9 @@ class Mixture:
 
     Attributes:
         rate: The share of the second component.
-        p_value: How probable a likelihood ratio at least as large is if the share is 0.
-        values: The other parameters.
-        profile: The best fits at other shares.
+        p_value: The probability of a likelihood ratio at least as large if the share is 0.
+        values: The parameters except the share.
+        profile: The best fits at several fixed shares.
     """
 
     rate: float
@@ -127,7 +126,7 @@ class Mixture:
 
 
 def errors_of(mixture: Mixture, densities: Densities, probabilities: np.ndarray) -> LabelErrors:
-    """Return how probable it is that each label is wrong, by a fitted mixture of correct and wrong labels."""
+    """Return the probability that each label is wrong, from a fitted mixture of correct and wrong labels."""
 
     def wrong(rate: float, values: np.ndarray) -> np.ndarray:
         own, other = (np.maximum(each, SMALLEST) for each in densities(values))
@@ -156,11 +155,11 @@ def fit_mixture(
     The test is the likelihood ratio test for a parameter on the edge of its range (Self and Liang 1987, case 5).
 
     Args:
-        densities: Takes the other parameters. Returns the density of each label in the first and in the second
-            component, (rows,) each.
-        starts: Start values of the other parameters.
+        densities: Takes the parameters except the share. Returns the density of each label in the first component,
+            (rows,), and in the second component, (rows,).
+        starts: Start values of these parameters.
         bounds: Lower and upper bound of each of these parameters.
-        penalty: Takes the other parameters. Returns a number that is added to the negative log likelihood.
+        penalty: Takes these parameters. Returns a number that is added to the negative log likelihood.
     """
     from scipy import optimize, stats
 
@@ -187,7 +186,7 @@ def fit_mixture(
 def robust_deviation(values: np.ndarray) -> float:
     """Return the median absolute deviation, scaled to the standard deviation of a normal distribution.
 
-    If it is 0, return the standard deviation, or 1 if that is 0 too.
+    If it is 0, return the standard deviation. If that is 0 too, return 1.
     """
     from scipy import stats
 

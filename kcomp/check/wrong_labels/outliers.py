@@ -7,7 +7,7 @@ FALSE_ALARM = 0.001  # probability of an outlier among all rows, if the logarith
 
 
 def neighbour_distances(features: np.ndarray) -> np.ndarray:
-    """Return the mean distance of each row to its ten nearest neighbours (Kuan and Mueller 2022), (rows,)."""
+    """Return the mean distance between each row and its ten nearest neighbours (Kuan and Mueller 2022), (rows,)."""
     from sklearn.neighbors import NearestNeighbors
 
     count = min(NEIGHBOURS, len(features) - 1)

@@ -9,7 +9,14 @@ import pandas as pd
 from kcomp.check.data_set import DataSet
 from kcomp.check.pictures import picture_of
 from kcomp.check.wrong_labels.outliers import outlier_scores
-from kcomp.check.wrong_labels.suspects import Question, Suspect, ask_questions, label_columns, rank_suspects, scores_of
+from kcomp.check.wrong_labels.suspects import (
+    CheckedColumn,
+    Suspect,
+    check_columns,
+    label_columns,
+    rank_suspects,
+    scores_of,
+)
 from kcomp.data.tables import Table
 from kcomp.probe.kernel import kernel_scores
 from kcomp.report.finding import Finding, Severity
@@ -27,38 +34,38 @@ FEWEST_ROWS = 20
 
 
 def check_wrong_labels(data_set: DataSet) -> Part:
-    """Return the report's part about wrong labels and outliers.
+    """Return the part of the report about wrong labels and outliers.
 
-    Labels are compared with out-of-fold predictions: those of runs, or of a kernel ridge regression on frozen features.
+    Labels are compared with out-of-fold predictions: of runs, or of a kernel ridge regression on features.
     """
-    return wrong_label_part(data_set, questions_of(data_set))
+    return wrong_label_part(data_set, checked_columns(data_set))
 
 
-def questions_of(data_set: DataSet) -> list[Question] | None:
-    """Return what predictions say about the labels of each column. None without predictions and features."""
+def checked_columns(data_set: DataSet) -> list[CheckedColumn] | None:
+    """Compare the labels of each column with predictions. Return None without predictions and features."""
     target, labels = data_set.table.required_target, data_set.table.labels
     columns = label_columns(target, labels)
     scores = predicted_scores(data_set, columns)
     if scores is None:
         return None
-    return list(ask_questions(target, columns, scores)) if len(labels) >= FEWEST_ROWS else []
+    return list(check_columns(target, columns, scores)) if len(labels) >= FEWEST_ROWS else []
 
 
-def wrong_label_part(data_set: DataSet, questions: Sequence[Question] | None) -> Part:
+def wrong_label_part(data_set: DataSet, columns: Sequence[CheckedColumn] | None) -> Part:
     section = Section("Wrong labels and outliers", "")
     numbers: dict[str, object] = {}
     findings: list[Finding] = []
-    if questions is None:
+    if columns is None:
         section.verdict = "Wrong labels were not looked for, because that needs features of a network, or runs."
         return Part("wrong_labels", section, {"checked": False})
-    if questions:
-        findings += label_findings(data_set, questions, section, numbers)
+    if columns:
+        findings += label_findings(data_set, columns, section, numbers)
     else:
         section.verdict = "There are too few labels to find wrong ones."
     if data_set.features is not None:
         findings += outlier_findings(data_set, section, numbers)
     source = "out-of-fold predictions of runs" if data_set.predictions is not None else "a probe on frozen features"
-    return Part("wrong_labels", section, {"checked": bool(questions), "source": source, **numbers}, tuple(findings))
+    return Part("wrong_labels", section, {"checked": bool(columns), "source": source, **numbers}, tuple(findings))
 
 
 def predicted_scores(data_set: DataSet, columns: np.ndarray) -> np.ndarray | None:
@@ -76,13 +83,13 @@ def predicted_scores(data_set: DataSet, columns: np.ndarray) -> np.ndarray | Non
 
 
 def label_findings(
-    data_set: DataSet, questions: Sequence[Question], section: Section, numbers: dict[str, object]
+    data_set: DataSet, columns: Sequence[CheckedColumn], section: Section, numbers: dict[str, object]
 ) -> list[Finding]:
-    """Return findings about labels that may be wrong. Add these labels to the section and to `numbers`."""
-    ids, count = data_set.table.ids, sum(len(question.rows) for question in questions)
-    rate, low, high = share_of(questions)
-    p_value = min(1.0, len(questions) * min(question.errors.p_value for question in questions))
-    ranked = rank_suspects(questions, count)
+    """Return findings about labels that may be wrong. Also add these labels to the section and to `numbers`."""
+    ids, count = data_set.table.ids, sum(len(column.rows) for column in columns)
+    rate, low, high = share_of(columns)
+    p_value = min(1.0, len(columns) * min(column.errors.p_value for column in columns))
+    ranked = rank_suspects(columns, count)
     certain, alarm = p_value < CERTAINTY, p_value < CERTAINTY and rate >= LEAST_RATE
     chosen = [suspect for suspect in ranked if certain and suspect.wrong > (LIKELY if alarm else NEARLY_CERTAIN)]
     listed = [
@@ -108,22 +115,22 @@ def label_findings(
     return [finding("note", f"{what} may be wrong", ids, chosen)]
 
 
-def share_of(questions: Sequence[Question]) -> tuple[float, float, float]:
-    """Return the share of wrong labels of all columns, and the ends of its 95 % interval.
+def share_of(columns: Sequence[CheckedColumn]) -> tuple[float, float, float]:
+    """Return three numbers: the share of wrong labels in all columns together, and the ends of its 95 % interval.
 
     The errors of the columns count as independent, so their squares are added.
     """
-    weights = np.array([len(question.rows) for question in questions], float)
+    weights = np.array([len(column.rows) for column in columns], float)
     weights /= weights.sum()
-    rates = np.array([question.errors.rate for question in questions])
-    low, high = np.array([question.errors.interval for question in questions]).T
+    rates = np.array([column.errors.rate for column in columns])
+    low, high = np.array([column.errors.interval for column in columns]).T
     rate = float(weights @ rates)
     down, up = (float(np.sqrt(np.square(weights * gap).sum())) for gap in (rates - low, high - rates))
     return rate, max(rate - down, 0.0), rate + up
 
 
 def share_verdict(rate: float, interval: tuple[float, float], count: int, *, certain: bool) -> str:
-    """Return a sentence about the share of wrong labels, which is as certain as the number of labels allows.
+    """Return a sentence about the share of wrong labels, or about why it cannot be estimated.
 
     Args:
         rate: The estimated share.
@@ -172,23 +179,25 @@ def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> 
                 f"label: {suspect.label}",
                 f"if wrong: {suspect.likely}",
                 f"wrong with probability {suspect.wrong:.2f}",
-                *place_of(table, suspect.row),
+                *fold_and_path(table, suspect.row),
             ],
         )
         for suspect in ranked[:PICTURES]
     ]
-    section.galleries.append(("Labels that agree least with the predictions, the worst first", pictures(table, lines)))
+    section.galleries.append(
+        ("Labels that agree least with the predictions, the worst first", thumbnails(table, lines))
+    )
 
 
-def place_of(table: Table, row: int) -> list[str]:
-    """Return the fold of a row and the path of its image as texts."""
+def fold_and_path(table: Table, row: int) -> list[str]:
+    """Return the fold of a row and the path of its image as texts, as far as it has them."""
     fold = [f"fold {table.frame['fold'].iloc[row]}"] if "fold" in table.frame else []
     image = table.frame["image"].iloc[row]
     return [*fold, *([str(image)] if isinstance(image, str | Path) else [])]
 
 
 def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, object]) -> list[Finding]:
-    """Return findings about outliers. Add the outliers to the section and to `numbers`."""
+    """Return findings about outliers. Also add the outliers to the section and to `numbers`."""
     assert data_set.features is not None  # the caller checks it
     usable = np.flatnonzero(np.isfinite(data_set.features).all(1))
     if len(usable) < FEWEST_ROWS:
@@ -203,7 +212,7 @@ def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, obj
         (int(usable[place]), [ids[usable[place]], f"score {scores[place]:.1f}"]) for place in order[: PICTURES // 2]
     ]
     caption = f"Images that are least like others (an outlier has a score above {limit:.1f})"
-    section.galleries.append((caption, pictures(data_set.table, lines)))
+    section.galleries.append((caption, thumbnails(data_set.table, lines)))
     extreme = [row for row in outliers if by_row[row] > 2 * limit]
     others = [row for row in outliers if by_row[row] <= 2 * limit]
     texts = {row: f"unlike all others: score {by_row[row]:.1f}, limit {limit:.1f}" for row in outliers}
@@ -213,7 +222,7 @@ def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, obj
 def outliers_finding(
     severity: Severity, ids: Sequence[str], rows: Sequence[int], texts: Mapping[int, str]
 ) -> list[Finding]:
-    """Return a finding about the outliers in some rows. Return nothing if there are none.
+    """Return a list with a finding about the outliers in these rows. The list is empty without rows.
 
     `texts` has a sentence about each row.
     """
@@ -224,8 +233,8 @@ def outliers_finding(
     return [Finding("outlier", severity, message, images, len(rows), details)]
 
 
-def pictures(table: Table, rows: Sequence[tuple[int, Sequence[str]]]) -> list[Picture]:
-    """Return thumbnails of the images at some rows, with lines of text. Unreadable images are left out."""
+def thumbnails(table: Table, rows: Sequence[tuple[int, Sequence[str]]]) -> list[Picture]:
+    """Return thumbnails of the images at these rows, each with its lines of text. Unreadable images are left out."""
     images = table.images
     shown = (picture_of(images[row], table.value_range, lines) for row, lines in rows)
     return [picture for picture in shown if picture is not None]

@@ -15,7 +15,7 @@ def out_of_fold(runs: Sequence[Run], table: Table) -> np.ndarray:
     """Return the out-of-fold predictions of runs for the rows of a table, float64 (rows, prediction columns).
 
     Several predictions for a row are averaged. Rows that no run held out are NaN. If the runs predict items, such as
-    patients, all rows of an item have its prediction.
+    patients, all rows of an item have the prediction of the item.
 
     Raises:
         ValueError: If the runs have different targets, or two runs that differ only in their fold held out the same

@@ -1,4 +1,4 @@
-"""Find how well a share of wrong labels is known: its interval, and probabilities that include this uncertainty."""
+"""Estimate how uncertain the share of wrong labels is, and average over probable shares."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ DEVIANCE = 3.841  # 95 % quantile of the chi-squared distribution with one degre
 
 @dataclass(frozen=True)
 class Profile:
-    """The best fit of a mixture at each of several shares of its second component, in ascending order.
+    """The best fits of a mixture with the share of its second component fixed, in ascending order of the share.
 
     Attributes:
         rates: The shares, (shares,).
         losses: The negative log likelihood of each fit, (shares,).
-        values: The other parameters of each fit, (shares, parameters).
+        values: The parameters of each fit except the share, (shares, parameters).
     """
 
     rates: np.ndarray
@@ -34,9 +34,9 @@ class Profile:
         return float(low), float(high)
 
     def average(self, function: Callable[[float, np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return the mean of a function of the share and the other parameters, weighted by how probable each fit is.
+        """Return the mean of a function of the share and the other parameters, weighted by the probability of each fit.
 
-        The weight of a fit is its likelihood, times the prior density, times half the distance of its neighbours.
+        The weight of a fit is likelihood * prior density * half the distance between the neighbouring shares.
         """
         widths = np.diff(np.concatenate([self.rates[:1], (self.rates[1:] + self.rates[:-1]) / 2, self.rates[-1:]]))
         weights = np.exp(self.losses.min() - self.losses) * (1 - self.rates) ** PRIOR * widths
@@ -52,11 +52,11 @@ def profile_of(
     bounds: list[tuple[float, float]],
     rate: float,
 ) -> Profile:
-    """Return the best fit at each of several shares, and at the share of the best fit.
+    """Return the best fits at several fixed shares, one of which is `rate`.
 
     Args:
-        loss: Takes the other parameters and the share. Returns the negative log likelihood.
-        starts: Start values of the other parameters.
+        loss: Takes the parameters except the share, and the share. Returns the negative log likelihood.
+        starts: Start values of these parameters.
         bounds: Lower and upper bound of each of these parameters.
         rate: The share with the greatest likelihood.
     """

@@ -1,4 +1,4 @@
-"""List the labels that look wrong."""
+"""List the labels that are probably wrong."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ FEWEST = 5  # rows of a class, so that its labels are looked at; a predictor lea
 
 
 @dataclass(frozen=True)
-class Question:
-    """What predictions say about the labels of one column, or about the class of each row.
+class CheckedColumn:
+    """The labels of one column, compared with predictions. If each row has one class, all classes are one column.
 
     Attributes:
-        name: The name of the column. Empty if there is only one question.
+        name: The name of the column. Empty if all classes are one column.
         rows: The rows whose labels are known, int (known rows,).
-        errors: How probable it is that each label is wrong.
-        labels: The label of each of these rows as text.
-        likely: The predicted label as text.
+        errors: The probability that each of these labels is wrong.
+        labels: Each of these labels as text.
+        likely: For each of these labels, the most likely other label as text.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Suspect:
     Attributes:
         row: The position in the table.
         label: The label as text.
-        likely: The likelier label as text.
+        likely: The most likely other label as text.
         wrong: The probability that the label is wrong.
-        doubt: How much the predictions speak against the label; see `LabelErrors`.
+        doubt: How much the predictions contradict the label; see `LabelErrors`.
     """
 
     row: int
@@ -50,9 +50,9 @@ class Suspect:
 
 
 def label_columns(target: Target, labels: np.ndarray) -> np.ndarray:
-    """Return the columns that a predictor should learn, float64 (rows, columns), with NaN for missing labels.
+    """Return the columns that a predictor should learn, float64 (rows, columns). Missing labels are NaN.
 
-    For grades, each level has a column of 0 and 1. Other targets keep their label columns.
+    For grades, each grade has a column of 0 and 1. Other targets keep their label columns.
     """
     if target.class_names and len(target.class_names) != labels.shape[1]:
         levels = np.eye(len(target.class_names))[np.nan_to_num(target.decide(np.nan_to_num(labels))).astype(int)]
@@ -61,7 +61,7 @@ def label_columns(target: Target, labels: np.ndarray) -> np.ndarray:
 
 
 def scores_of(target: Target, predictions: np.ndarray) -> np.ndarray:
-    """Return a score for each column of `label_columns`, from predictions of runs (rows, prediction columns)."""
+    """Turn predictions of runs, (rows, prediction columns), into a score for each column of `label_columns`."""
     names = target.class_names
     if not names:
         return predictions
@@ -72,19 +72,19 @@ def scores_of(target: Target, predictions: np.ndarray) -> np.ndarray:
     return arrays.log_odds(np.clip(predictions, 1e-7, 1 - 1e-7))
 
 
-def ask_questions(target: Target, labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
-    """Yield what predictions say about the labels of each column. Columns with too few rows are left out."""
+def check_columns(target: Target, labels: np.ndarray, scores: np.ndarray) -> Iterator[CheckedColumn]:
+    """Yield the labels of each column, compared with predictions. Columns with too few rows are left out."""
     names = target.class_names
     if names and target.stacker != "binary":
-        yield from class_question(names, labels, scores)
+        yield from check_classes(names, labels, scores)
         return
     for column, name in enumerate(target.columns):
-        question = label_question if names else number_question
-        yield from question(name, labels[:, column], scores[:, column])
+        check = check_label if names else check_numbers
+        yield from check(name, labels[:, column], scores[:, column])
 
 
-def class_question(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
-    """Yield a question about the class of each row, unless fewer than two classes have enough rows."""
+def check_classes(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Iterator[CheckedColumn]:
+    """Yield the class of each row, compared with the predictions. Yield nothing if only one class has enough rows."""
     known = np.isfinite(labels).all(1) & np.isfinite(scores).all(1)
     known[known] &= labels[known].max(1) > 0.5
     counts = np.bincount(labels[known].argmax(1), minlength=len(names)) if known.any() else np.zeros(len(names))
@@ -98,24 +98,29 @@ def class_question(names: Sequence[str], labels: np.ndarray, scores: np.ndarray)
     shown = [names[number] for number in frequent.tolist()]
     others = errors.probabilities.copy()
     others[np.arange(len(rows)), classes] = -1
-    yield Question(
+    yield CheckedColumn(
         "", rows, errors, [shown[k] for k in classes.tolist()], [shown[k] for k in others.argmax(1).tolist()]
     )
 
 
-def label_question(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
-    """Yield a question about whether each row has a label, unless too few rows have it or lack it."""
+def check_label(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterator[CheckedColumn]:
+    """Yield whether each row has this label, compared with predictions.
+
+    Yield nothing if too few rows have or lack it.
+    """
     rows = np.flatnonzero(np.isfinite(labels) & np.isfinite(scores))
     classes = (labels[rows] > 0.5).astype(int)
     if min(classes.sum(), len(rows) - classes.sum()) < FEWEST:
         return
     errors = class_errors(binary_logits(scores[rows], classes), classes)
     texts = (f"not {name}", name)
-    yield Question(name, rows, errors, [texts[k] for k in classes.tolist()], [texts[1 - k] for k in classes.tolist()])
+    yield CheckedColumn(
+        name, rows, errors, [texts[k] for k in classes.tolist()], [texts[1 - k] for k in classes.tolist()]
+    )
 
 
 def binary_logits(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the logits of two classes, (rows, 2), by a logistic regression of the classes on the scores."""
+    """Return the logits of two classes, (rows, 2), by a logistic regression of the classes on the scores, (rows,)."""
     from sklearn.linear_model import LogisticRegression
 
     centred = (scores - scores.mean()) / (scores.std() or 1.0)
@@ -124,30 +129,30 @@ def binary_logits(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.column_stack([-logits, logits]) / 2
 
 
-def number_question(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
-    """Yield a question about the number of each row, unless there are too few rows or only one number."""
+def check_numbers(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterator[CheckedColumn]:
+    """Yield the number of each row, compared with predictions.
+
+    Yield nothing for few rows, or if all numbers are equal.
+    """
     rows = np.flatnonzero(np.isfinite(labels) & np.isfinite(scores))
     if len(rows) < 2 * FEWEST or np.ptp(labels[rows]) == 0:
         return
     errors = number_errors(scores[rows], labels[rows])
     texts = [f"{name} {value:.4g}" for value in labels[rows]]
-    yield Question(name, rows, errors, texts, [f"about {value:.4g}" for value in scores[rows]])
+    yield CheckedColumn(name, rows, errors, texts, [f"about {value:.4g}" for value in scores[rows]])
 
 
-def rank_suspects(questions: Sequence[Question], most: int) -> list[Suspect]:
-    """Return the labels that predictions contradict most, the most suspicious first.
-
-    `most` limits the labels of each question and of the whole list.
-    """
+def rank_suspects(columns: Sequence[CheckedColumn], most: int) -> list[Suspect]:
+    """Return at most `most` labels, those most probably wrong first."""
     chosen = [
         Suspect(
-            int(question.rows[place]),
-            question.labels[place],
-            question.likely[place],
-            float(question.errors.wrong[place]),
-            float(question.errors.doubt[place]),
+            int(column.rows[place]),
+            column.labels[place],
+            column.likely[place],
+            float(column.errors.wrong[place]),
+            float(column.errors.doubt[place]),
         )
-        for question in questions
-        for place in np.argsort(-question.errors.doubt, kind="stable")[:most].tolist()
+        for column in columns
+        for place in np.argsort(-column.errors.doubt, kind="stable")[:most].tolist()
     ]
     return sorted(chosen, key=lambda suspect: (-suspect.wrong, -suspect.doubt))[:most]
