@@ -11,7 +11,7 @@ from kcomp import data
 from kcomp.explain.held_out.outcomes import compute_outcomes
 from kcomp.explain.held_out.rows import collect_rows
 from kcomp.explain.stress import stages
-from kcomp.explain.stress.costs import chance_of
+from kcomp.explain.stress.costs import p_value_of_increase
 from kcomp.explain.stress.kinds import (
     KINDS,
     add_noise,
@@ -27,7 +27,7 @@ from kcomp.explain.stress.kinds import (
 from kcomp.explain.stress.part import stress_sentence
 from kcomp.explain.stress.predict import change_table, decode_once, sample_rows, shrink
 from kcomp.explain.stress.ranking import rank_stress
-from kcomp.explain.stress.repairs import OWN, tail_of_sum
+from kcomp.explain.stress.repairs import OWN, chance_of_at_least
 from kcomp.explain.stress.stressed import Stressed
 from kcomp.targets import AnyOf, OneOf
 
@@ -151,8 +151,8 @@ def test_random_predictions_are_hardly_ever_ranked_as_harmful(tmp_path):
 
 def test_the_chance_of_worse_rows_by_hand():
     low, high = np.array([0.0, 0, 0, 1]), np.array([1.0, 1, 1, 1])
-    assert chance_of(low, high) == pytest.approx(1 / 8)
-    assert chance_of(low, low) == 1 and chance_of(np.zeros(3), np.full(3, 0.5)) == 0
+    assert p_value_of_increase(low, high) == pytest.approx(1 / 8)
+    assert p_value_of_increase(low, low) == 1 and p_value_of_increase(np.zeros(3), np.full(3, 0.5)) == 0
 
 
 def test_the_sample_has_the_same_share_of_each_class(tmp_path):
@@ -219,8 +219,10 @@ def test_rows_that_any_change_repairs_are_no_repair_by_rotation(tmp_path):
 
 
 def test_the_tail_of_a_sum_by_hand():
-    assert tail_of_sum(np.array([0.5, 0.5]), 1) == pytest.approx(0.75)
-    assert tail_of_sum(np.array([0.1, 0.2]), 2) == pytest.approx(0.02) and tail_of_sum(np.array([]), 0) == 1
+    assert chance_of_at_least(np.array([0.5, 0.5]), 1) == pytest.approx(0.75)
+    assert (
+        chance_of_at_least(np.array([0.1, 0.2]), 2) == pytest.approx(0.02) and chance_of_at_least(np.array([]), 0) == 1
+    )
 
 
 @pytest.mark.parametrize("is_rotated", [True, False])

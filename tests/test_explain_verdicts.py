@@ -8,7 +8,7 @@ from kcomp.explain.held_out.outcomes import compute_outcomes
 from kcomp.explain.held_out.rows import collect_rows
 from kcomp.explain.run import class_part
 from kcomp.explain.scores.baseline import baseline_findings
-from kcomp.explain.scores.calibration import calibration_verdict, exact_interval, measure_calibration
+from kcomp.explain.scores.calibration import Calibration, calibration_verdict, exact_interval, measure_calibration
 from kcomp.explain.scores.overall import Scores, compute_scores, score_part, score_rows
 from kcomp.explain.scores.thresholds import threshold_findings
 from kcomp.explain.summary import summary_part
@@ -105,6 +105,16 @@ def test_a_bin_that_excludes_its_confidence_is_not_calibrated():
     assert text.startswith(
         "The probabilities are not calibrated: some are too high. At a confidence of about 95.0 %, 80.0 % "
     )
+
+
+def test_the_verdict_if_only_the_mean_error_is_too_large():
+    """The error is above the limit, but the interval 0.4 to 0.65 includes the mean confidence 0.6."""
+    measured = Calibration(0.1, 0.1, 0.01, 0.02, 0.6, 0.5, np.array([[0.6, 0.5, 0.4, 0.65, 20]]))
+    assert calibration_verdict(measured, single=False) == (
+        "The probabilities of labels are too high: their mean is 60.0 %, and 50.0 % of the labels are present. "
+        "kcomp ensemble --calibrate corrects this, which improves log loss."
+    )
+    assert calibration_verdict(measured, single=True).startswith("The models are too confident: their mean confidence")
 
 
 def test_calibrated_probabilities_are_rarely_called_uncalibrated():

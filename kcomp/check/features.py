@@ -20,8 +20,7 @@ NOT_HERE = (ModuleNotFoundError, ConnectionError)  # pretrained weights that thi
 def compute_features(
     loaded: Loaded, tables: Sequence[Table], progress: StepProgress, work: float
 ) -> tuple[Sequence[np.ndarray | None], str, list[Part]]:
-    """Compute the features of several tables with the recipe's network or, if it cannot be used, with
-    EfficientNet-Lite0.
+    """Compute features of several tables with the recipe's network, or with EfficientNet-Lite0 if that fails.
 
     Args:
         loaded: The recipe.

@@ -44,7 +44,7 @@ def explain_runs(runs: Sequence[Run], output: Path | None, console: Console, *, 
         runs: Complete runs with the same target.
         output: The folder of the files. None for `default_folder`.
         console: Where progress is shown.
-        stress: How many held-out images are changed and predicted again, at most. 0 for none.
+        stress: The largest number of held-out images that are changed and predicted again. 0 for none.
 
     Returns:
         The folder, and the parts of the page.
@@ -105,7 +105,7 @@ def recipes_of(rows: HeldOutRows) -> list[str]:
 def default_folder(rows: HeldOutRows) -> Path:
     """Return explain/RECIPE/FINGERPRINT. The fingerprint is a hash of the recipe's values.
 
-    Of several recipes, all names are joined. Several fingerprints are left out.
+    For several recipes, RECIPE is all names, joined. For several fingerprints, the folder is explain/RECIPE.
     """
     fingerprints = {member.fingerprint for member in rows.members}
     folder = Path("explain", "-and-".join(recipes_of(rows)))

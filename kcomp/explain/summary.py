@@ -46,13 +46,13 @@ def summary_part(rows: HeldOutRows, scores: Scores, parts: Sequence[Part]) -> Pa
 
 
 def quiet_verdict(rows: int) -> str:
-    """Return the verdict of a page without findings. Few rows show only large weaknesses."""
+    """Return the verdict of a page without findings. For few rows, it says that only large weaknesses would show."""
     if rows < FEW:
         return f"No weakness stands out beyond chance, but {quantity(rows, 'row')} can only show large ones."
     return "No weakness stands out beyond chance."
 
 
 def ids_text(finding: Finding) -> str:
-    """Return the first ids of a finding as text, and the number of further ones."""
+    """Return the first ids of a finding, such as "a, b, c, d, e and 3 more"."""
     more = f" and {len(finding.image_ids) - 5} more" if len(finding.image_ids) > 5 else ""
     return ", ".join(finding.image_ids[:5]) + more

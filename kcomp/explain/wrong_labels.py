@@ -1,4 +1,4 @@
-"""Find labels that are probably wrong, by the out-of-fold predictions of all runs."""
+"""Find labels that are probably wrong, by comparison with the out-of-fold predictions of all runs."""
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
 
     Returns:
         Two things: the part of the page, and two columns of errors.csv. `label_error` is the probability that the label
-        is wrong. `likely_label` is the likelier label, if this probability is above 0.5. They are NaN and "" for rows
-        that were not tested.
+            is wrong. `likely_label` is the most likely other label, if this probability is above 0.5. For rows that
+            were not tested, the columns have NaN and "".
     """
     table = labelled_table(rows)
     data_set = DataSet(table=table, facts=Facts.of([]), metric=rows.scorer.metric, predictions=rows.predictions)
@@ -38,7 +38,7 @@ def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
 
 
 def labelled_table(rows: HeldOutRows) -> Table:
-    """Return a table of the held-out rows with the labels of the runs, and images if they can be read."""
+    """Return a table of the held-out rows, with the labels of the runs. It has images if they can be read."""
     images = [""] * len(rows) if rows.table is None else rows.table.images
     value_range = None if rows.table is None else rows.table.value_range
     frame = pd.DataFrame({"image_id": rows.ids.astype(str), "fold": rows.folds})

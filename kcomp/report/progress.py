@@ -9,8 +9,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class StepProgress:
-    """A context manager that shows a progress bar with the current step and the time left. Without a terminal, it
-    prints lines.
+    """A context manager that shows a progress bar with the current step and the time left.
+
+    Without a terminal, it prints the name of each step.
 
     Args:
         console: Where to print.

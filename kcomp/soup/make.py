@@ -63,9 +63,7 @@ class SoupBuilder:
         return self.network.get_weights()
 
     def trained_normalisations(self) -> list[keras.layers.BatchNormalization]:
-        """Return the batch normalisation layers that the runs trained, so that their statistics differ between the
-        runs.
-        """
+        """Return the batch normalisation layers whose statistics differ between the runs, so that they were trained."""
         place = {id(variable): number for number, variable in enumerate(self.network.weights)}
 
         def differs(layer: keras.layers.BatchNormalization) -> bool:

@@ -1,6 +1,4 @@
-"""Find near-duplicates. Hashes and features propose pairs of images, and a comparison of pixels accepts or rejects
-them.
-"""
+"""Find near-duplicates: hashes and features propose pairs of images, and a comparison of pixels decides."""
 
 import functools
 from concurrent.futures import ThreadPoolExecutor

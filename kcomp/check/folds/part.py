@@ -63,9 +63,7 @@ def held_out_rows(table: Table) -> list[np.ndarray]:
 
 
 def training_rows(table: Table, number: int, held_out: np.ndarray) -> np.ndarray:
-    """Return a mask, bool (rows,), of the rows that train the network when fold `number` holds out the rows in
-    `held_out`.
-    """
+    """Return a mask, bool (rows,), of the training rows of fold `number`, which holds out the rows in `held_out`."""
     return table.frame["fold"].to_numpy() < number if table.folds_in_order else ~held_out
 
 

@@ -43,7 +43,7 @@ class Shift:
 
     @property
     def large(self) -> np.ndarray:
-        """Whether the rate of each class differs in the test rows beyond chance, with a medium or large effect,
+        """Whether the rate of each class in the test rows differs beyond chance and by at least a medium effect,
         (classes,).
         """
         effect = np.abs(2 * np.arcsin(np.sqrt(self.test)) - 2 * np.arcsin(np.sqrt(self.train)))

@@ -49,8 +49,9 @@ class Tested:
 
 
 def run_tests(properties: Sequence[Property], outcome: Outcome, folds: np.ndarray, seed: int) -> list[Tested]:
-    """Test how well each property predicts the outcome. p-values are corrected for all properties and columns (Holm
-    1979).
+    """Test how well each property predicts the outcome.
+
+    The p-values are corrected for all properties and columns (Holm 1979).
     """
     if not properties:
         return []

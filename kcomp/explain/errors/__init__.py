@@ -1,1 +1,1 @@
-"""The wrong rows: errors.csv, and galleries of pictures with heat maps."""
+"""List the held-out rows in errors.csv, and show wrong rows as pictures with heat maps."""

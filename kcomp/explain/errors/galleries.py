@@ -20,7 +20,7 @@ class Gallery:
     Attributes:
         caption: What the rows have in common.
         places: Positions of the rows in `HeldOutRows`.
-        columns: For each row, the prediction column that its heat map explains, int (rows,). None for the columns of
+        columns: For each row, the number of the prediction column that its heat map explains, int (rows,). None to use
             `explained_column`.
     """
 
@@ -29,26 +29,25 @@ class Gallery:
     columns: np.ndarray | None = None
 
 
-def picture_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
-    """Return the galleries: the worst mistakes, the least certain rows, and mistakes of each class or label."""
+def choose_galleries(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
+    """Return galleries of the worst mistakes, the least certain rows, and the mistakes of each class or label."""
     order = np.argsort(-np.nan_to_num(outcomes.severity, nan=-np.inf), kind="stable")
     if outcomes.decided is None:
         worst = order[~np.isnan(outcomes.severity[order])][:MISTAKES]
-        return [Gallery("The largest errors", worst), *uncertain_group(rows, outcomes)]
+        return [Gallery("The largest errors", worst), *uncertain_gallery(rows, outcomes)]
     wrong = order[outcomes.correct[order] == 0]
     caption = "The most confident mistakes" if not np.isnan(outcomes.confidence).all() else "The largest mistakes"
     groups = [Gallery(f"{caption} ({quantity(len(wrong), 'wrong row')} in all)", wrong[:MISTAKES])]
-    groups += uncertain_group(rows, outcomes)
-    groups += label_groups(rows, outcomes) if outcomes.decided.ndim == 2 else class_groups(rows, outcomes, wrong)
+    groups += uncertain_gallery(rows, outcomes)
+    groups += label_galleries(rows, outcomes) if outcomes.decided.ndim == 2 else class_galleries(rows, outcomes, wrong)
     return [group for group in groups if len(group.places)]
 
 
-def uncertain_group(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
-    """Return a list with one gallery: the rows with the lowest confidence.
+def uncertain_gallery(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
+    """Return a list with a gallery of the rows with the lowest confidence, or an empty list.
 
-    Of several labels, the gallery shows the least certain one.
-
-    Without probabilities, these are the rows on which several models differ most.
+    For several labels, the heat map of a row explains its least certain label. Without probabilities, the rows are
+    those on which several models differ most.
     """
     if not np.isnan(outcomes.confidence).all():
         places = np.argsort(outcomes.confidence, kind="stable")[:UNCERTAIN]
@@ -63,8 +62,8 @@ def uncertain_group(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
     return [Gallery("Rows on which the models differ most", order[spread[order] > 0])]
 
 
-def class_groups(rows: HeldOutRows, outcomes: Outcomes, wrong: np.ndarray) -> list[Gallery]:
-    """Return a gallery of the worst mistakes of each class, for the classes with the lowest recall.
+def class_galleries(rows: HeldOutRows, outcomes: Outcomes, wrong: np.ndarray) -> list[Gallery]:
+    """Return a gallery of the worst mistakes for each of the classes with the lowest recall.
 
     `wrong` has the positions of all wrong rows, the worst mistake first.
     """
@@ -79,8 +78,8 @@ def class_groups(rows: HeldOutRows, outcomes: Outcomes, wrong: np.ndarray) -> li
     return groups
 
 
-def label_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
-    """Return a gallery of the worst mistakes of each label, for the labels with the most mistakes."""
+def label_galleries(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
+    """Return a gallery of the worst mistakes for each of the labels with the most mistakes."""
     cells, groups = wrong_cells(outcomes), []
     for column in np.argsort(-cells.sum(0), kind="stable")[:CLASSES]:
         errors = np.where(cells[:, column], np.abs(rows.labels[:, column] - rows.predictions[:, column]), -1)

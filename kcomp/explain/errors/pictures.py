@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.explain.errors.galleries import Gallery, picture_groups
+from kcomp.explain.errors.galleries import Gallery, choose_galleries
 from kcomp.explain.held_out.outcomes import Outcomes, column_errors
 from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.report.page import Picture, Section
@@ -23,16 +23,16 @@ Place = tuple[int, int]  # a row, and the column of its prediction that the heat
 def error_part(rows: HeldOutRows, outcomes: Outcomes, others: Sequence[Gallery], progress: Progress) -> Part:
     """Return the part of the page with pictures of wrong and uncertain rows, and their heat maps.
 
-    `others` are more galleries to show.
+    `others` has more galleries to show.
     """
-    groups = [*picture_groups(rows, outcomes), *others]
+    groups = [*choose_galleries(rows, outcomes), *others]
     section = Section("Errors", error_verdict(outcomes))
     section.paragraphs.append("errors.csv lists all held-out rows, the largest loss first.")
     if rows.table is None:
         section.paragraphs.append(f"There are no pictures, because the images cannot be read: {rows.problem}.")
         images: Mapping[Place, bytes] = {}
     else:
-        places = {place for group in groups for place in group_places(group, rows, outcomes)}
+        places = {place for group in groups for place in explained_places(group, rows, outcomes)}
         images, problems = draw_rows(rows, sorted(places), progress)
         section.paragraphs.append(
             "Each picture shows the image as the network gets it, and beside it a heat map. Bright parts raise the "
@@ -40,7 +40,7 @@ def error_part(rows: HeldOutRows, outcomes: Outcomes, others: Sequence[Gallery],
         )
         section.paragraphs += problems
     for group in groups:
-        shown = group_places(group, rows, outcomes)
+        shown = explained_places(group, rows, outcomes)
         pictures = [Picture(images[place], describe_row(rows, outcomes, place)) for place in shown if place in images]
         if pictures:
             section.galleries.append((group.caption, pictures))
@@ -61,17 +61,17 @@ def error_verdict(outcomes: Outcomes) -> str:
     )
 
 
-def group_places(group: Gallery, rows: HeldOutRows, outcomes: Outcomes) -> list[Place]:
-    """Return for each row of a gallery its position, and the prediction column that its heat map explains."""
+def explained_places(group: Gallery, rows: HeldOutRows, outcomes: Outcomes) -> list[Place]:
+    """Return, for each row of a gallery, its position and the prediction column that its heat map explains."""
     if group.columns is not None:
         return list(zip(group.places.tolist(), group.columns.tolist(), strict=True))
     return [(int(row), explained_column(rows, outcomes, int(row))) for row in group.places]
 
 
 def explained_column(rows: HeldOutRows, outcomes: Outcomes, row: int) -> int:
-    """Return the prediction column that the heat map of a row explains.
+    """Return the number of the prediction column that the heat map of a row explains.
 
-    It is the predicted class or, for other targets, the column with the largest error.
+    This is the predicted class or, for other targets, the column with the largest error.
     """
     if outcomes.is_one_class:
         assert outcomes.decided is not None
@@ -98,11 +98,11 @@ def draw_rows(rows: HeldOutRows, places: Sequence[Place], progress: Progress) ->
     """Draw rows with their heat maps.
 
     Returns:
-        Two things: the bytes of a JPEG for each (row, prediction column), and sentences about what is missing.
+        Two things: a JPEG file for each (row, prediction column), and sentences about missing pictures and heat maps.
     """
     by_run: dict[Run, list[Place]] = {}
     for place in places:
-        by_run.setdefault(run_of(rows, place[0]), []).append(place)
+        by_run.setdefault(run_that_held_out(rows, place[0]), []).append(place)
     images: dict[Place, bytes] = {}
     problems: list[str] = []
     for run, own in by_run.items():
@@ -120,14 +120,14 @@ def draw_rows(rows: HeldOutRows, places: Sequence[Place], progress: Progress) ->
     return images, list(dict.fromkeys(problems))
 
 
-def run_of(rows: HeldOutRows, row: int) -> Run:
-    """Return the run of the first member that held out a row."""
+def run_that_held_out(rows: HeldOutRows, row: int) -> Run:
+    """Return the run of the first member that held out a row. A member is all runs that differ only in their fold."""
     member = rows.members[int(rows.held_out_by[:, row].argmax())]
     return Run(member.folder_of(str(rows.ids[row])))
 
 
 def read_inputs(rows: HeldOutRows, run: Run, places: Sequence[Place]) -> tuple[dict[Place, np.ndarray], list[str]]:
-    """Return two things: each image as the run's network gets it, and sentences about unreadable images."""
+    """Return two things: each image as the run's network gets it, and a list of sentences about unreadable images."""
     from kcomp.experiment.build import build_batches
 
     assert rows.table is not None
@@ -149,7 +149,6 @@ def read_inputs(rows: HeldOutRows, run: Run, places: Sequence[Place]) -> tuple[d
 
 
 def compute_heat(run: Run, images: Sequence[np.ndarray], places: Sequence[Place]) -> np.ndarray:
-    """Return heat maps of images by the network of a run, (images, height, width)."""
     from kcomp.explain.heat.maps import heat_maps
     from kcomp.prediction.runs import trained_network
 
@@ -170,7 +169,7 @@ def draw(pixels: np.ndarray, heat: np.ndarray | None) -> bytes:
 
 
 def enlarge(pixels: np.ndarray) -> np.ndarray:
-    """Return an image, enlarged to a longer side of `SIDE` if it is smaller."""
+    """Enlarge an image to a longer side of `SIDE`. Return a larger image unchanged."""
     import cv2
 
     scale = SIDE / max(pixels.shape[:2])
@@ -183,7 +182,7 @@ def enlarge(pixels: np.ndarray) -> np.ndarray:
 def displayable(pixels: np.ndarray) -> np.ndarray:
     """Return an image as uint8 with 1 or 3 channels.
 
-    Floats are stretched to 0..255 unless they look like such values.
+    Floats from 0 to 255 are rounded. Floats in another range, such as 0 to 1, are stretched to 0..255.
     """
     pixels = pixels[..., : 3 if pixels.shape[2] >= 3 else 1]
     if pixels.dtype == np.uint8:

@@ -10,13 +10,14 @@ from kcomp.explain.held_out.rows import HeldOutRows
 def error_frame(rows: HeldOutRows, outcomes: Outcomes) -> pd.DataFrame:
     """Return the content of errors.csv: one line for each held-out row, the largest loss first.
 
-    All targets have the columns image_id, fold, path, label, prediction, loss and confidence. Some have more:
+    For all targets, it has the columns image_id, fold, path, label, prediction, loss and confidence. Other columns
+    depend on the target:
 
     - `correct`: 1 or 0, for classes, labels and grades.
-    - `wrong_labels`: the names of the wrong labels, for several labels.
+    - `wrong_labels`: the names of the wrongly predicted labels, for several labels.
     - `grade`: the prediction before cut points are applied, for grades.
-    - `residual`: the prediction minus the label, for regression. With several numbers, names end in the number's name,
-      such as `residual_width`.
+    - `residual`: the prediction minus the label, for regression. If there are several numbers, the column name ends in
+    the number's name, such as `residual_width`.
 
     With several models, there is also a column with the predictions of each model.
     """
@@ -37,7 +38,7 @@ def error_frame(rows: HeldOutRows, outcomes: Outcomes) -> pd.DataFrame:
 
 
 def number_columns(rows: HeldOutRows) -> dict[str, np.ndarray]:
-    """Return the columns of errors.csv with label, prediction and residual of each regression target, by name."""
+    """Return the label, prediction and residual of each regression target as columns, by the names in errors.csv."""
     names = rows.target.columns
     values = {"label": rows.labels, "prediction": rows.predictions, "residual": rows.predictions - rows.labels}
     endings = [""] if len(names) == 1 else [f"_{name}" for name in names]
@@ -52,7 +53,10 @@ def wrong_labels(rows: HeldOutRows, outcomes: Outcomes) -> list[str]:
 
 
 def member_columns(rows: HeldOutRows, outcomes: Outcomes) -> dict[str, np.ndarray]:
-    """Return the predictions of each member as texts, by its name. A row that it did not hold out has ""."""
+    """Return the predictions of each member as texts, by the member's name.
+
+    Rows that the member did not hold out have "".
+    """
     columns = {}
     for member, values, own in zip(rows.members, rows.by_member, rows.held_out_by, strict=True):
         texts = np.full(len(rows), "", dtype=object)

@@ -1,1 +1,1 @@
-"""Heat maps of networks. These modules use neither runs nor tables."""
+"""Heat maps of networks. These modules need neither runs nor tables."""

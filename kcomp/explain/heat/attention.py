@@ -18,13 +18,13 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Rollout:
-    """Compute the attention rollout of a transformer.
+    """Computes the attention rollout of a transformer.
 
     Attributes:
         network: The layer calls of the network.
-        layers: Its attention layers.
-        maps: Sizes (rows, columns) of the feature maps before the first attention layer. The last map may have one
-            place for each patch.
+        layers: The attention layers of the network.
+        maps: Sizes (rows, columns) of the feature maps before the first attention layer. In the last map, a position
+            may be a patch.
     """
 
     network: FlatNetwork
@@ -46,9 +46,9 @@ class Rollout:
         Raises:
             ValueError: If a layer does not attend from all tokens to all, or the tokens are no grid of patches.
         """
-        values = self.network.start(images)
+        values = self.network.initial_values(images)
         height, width = images.shape[1:3]
-        with recorded_scores(self.layers) as scores:
+        with record_scores(self.layers) as scores:
             run(self.network.split(self.network.result)[0], values)
         shapes = [tuple(weights.shape) for weights in scores]
         tokens = shapes[-1][-1]
@@ -63,7 +63,7 @@ class Rollout:
                 f"attention rollout needs tokens that are a grid of image patches, and at most {MOST_OTHER_TOKENS} "
                 f"others; received {tokens} tokens for an image of {height} x {width}"
             )
-        return of_patches(rollout(scores), grid)
+        return patch_heat(rollout(scores), grid)
 
 
 def has_scores(layer: Any) -> bool:
@@ -71,9 +71,10 @@ def has_scores(layer: Any) -> bool:
 
 
 def attention_layers(network: FlatNetwork, needed: set[int]) -> dict[int, list[Any]]:
-    """Return the attention layers of each layer call that has any, by the number of the call.
+    """Return lists of attention layers, by the number of the layer call that contains them.
 
-    A custom layer may contain attention layers. Calls that compute none of the tensors in `needed` are left out.
+    A custom layer may contain several attention layers. Calls without attention layers are left out, and so are calls
+    whose outputs are not in `needed`, which has tensor numbers.
     """
     layers = {}
     for number, step in enumerate(network.calls):
@@ -85,7 +86,7 @@ def attention_layers(network: FlatNetwork, needed: set[int]) -> dict[int, list[A
 
 
 @contextlib.contextmanager
-def recorded_scores(layers: Sequence[Any]) -> Iterator[list[Any]]:
+def record_scores(layers: Sequence[Any]) -> Iterator[list[Any]]:
     """Yield a list that records attention scores in a `with` block.
 
     Each call of a layer in `layers` appends its scores (batch, heads, tokens, tokens).
@@ -101,7 +102,7 @@ def recorded_scores(layers: Sequence[Any]) -> Iterator[list[Any]]:
 
 
 def recording(call: Callable[..., Any], scores: list[Any]) -> Callable[..., Any]:
-    """Return the method `call` of an attention layer, changed to append its scores to `scores`."""
+    """Return a function like `call`, the method of an attention layer, that also appends its scores to `scores`."""
 
     @functools.wraps(call)
     def call_and_record(*arguments: Any, return_attention_scores: bool = False, **keywords: Any) -> Any:
@@ -115,11 +116,12 @@ def recording(call: Callable[..., Any], scores: list[Any]) -> Callable[..., Any]
 def rollout(scores: Sequence[Any]) -> Any:
     """Return how much each token of the last layer depends on each token of the first, (batch, tokens, tokens).
 
-    It is the product of (attention + identity) / 2 over the layers. The identity stands for the skip connection.
+    The result is the product of (attention + identity) / 2 over the layers. The identity stands for the skip
+    connection.
 
     Args:
-        scores: For each layer, in order, its attention scores (batch, heads, tokens, tokens), or (batch, tokens,
-            tokens) for a layer with one head. Their rows sum to 1.
+        scores: The attention scores of each layer in order, (batch, heads, tokens, tokens), or (batch, tokens, tokens)
+            for a layer with one head. Each row of scores sums to 1.
 
     References:
         Abnar and Zuidema 2020, Quantifying attention flow in transformers, section 3.
@@ -134,14 +136,14 @@ def rollout(scores: Sequence[Any]) -> Any:
     return product
 
 
-def of_patches(matrix: Any, grid: tuple[int, int]) -> Any:
-    """Return the rollout of each image patch, (batch, rows, columns).
+def patch_heat(matrix: Any, grid: tuple[int, int]) -> Any:
+    """Return how much the network's output depends on each image patch, (batch, rows, columns).
 
-    If the first token is a class token, its row of the matrix is returned, else the mean over all rows.
+    If the first token is a class token, its row of the rollout is used. Otherwise, the mean over all rows is used.
 
     Args:
         matrix: The rollout, (batch, tokens, tokens).
-        grid: The number of rows and of columns of patches.
+        grid: The number of rows and the number of columns of patches.
     """
     others = matrix.shape[-1] - grid[0] * grid[1]
     row = matrix[:, 0] if others else ops.mean(matrix, axis=1)
@@ -151,7 +153,7 @@ def of_patches(matrix: Any, grid: tuple[int, int]) -> Any:
 def patch_grid(tokens: int, maps: Sequence[Shape], image_size: tuple[int, int]) -> tuple[int, int] | None:
     """Return the (rows, columns) of a transformer's grid of image patches, or None if no grid fits.
 
-    At most MOST_OTHER_TOKENS tokens are no patches, such as a class token.
+    Up to MOST_OTHER_TOKENS tokens may be something else than a patch, such as a class token.
 
     Args:
         tokens: The number of tokens.

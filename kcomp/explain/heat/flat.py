@@ -16,10 +16,11 @@ from kcomp.fast.straight import call, step_of
 class FlatNetwork:
     """The layer calls of a network and of its inner models, in an order in which they can run.
 
-    Each tensor has a number. Number 0 is the images.
+    Each tensor has a number. The images have number 0.
 
     Attributes:
-        calls: The layer calls. They do not free tensors after the last use. The calls from `split` do.
+        calls: The layer calls. They keep all tensors in memory; those that `split` returns free a tensor after its last
+            use.
         paths: For each tensor, the path of the layer that computes it: its name, or "inner/layer".
         shapes: For each tensor, its shape, with None for an unknown side.
         result: The number of the network's output.
@@ -33,12 +34,12 @@ class FlatNetwork:
     dtype: str
 
     def split(self, tensor: int) -> tuple[list[LayerCall], list[LayerCall]]:
-        """Return the calls up to the one that computes `tensor`, and the calls after it."""
+        """Return two lists: the calls up to the one that computes the tensor with this number, and the later calls."""
         calls = list(with_last_uses(list(self.calls), self.result))
         place = next(number for number, step in enumerate(calls) if tensor in step.outputs)
         return calls[: place + 1], calls[place + 1 :]
 
-    def above_result(self) -> set[int]:
+    def needed_tensors(self) -> set[int]:
         """Return the numbers of the tensors that the network's output depends on."""
         needed = {self.result}
         for step in reversed(self.calls):
@@ -47,7 +48,7 @@ class FlatNetwork:
         return needed
 
     def bottlenecks(self, needed: set[int]) -> list[int]:
-        """Return the numbers of the tensors that all paths from the images to the output pass, in order.
+        """Return the numbers of the tensors on all paths from the images to the output, in order.
 
         `needed` has the numbers of the tensors that the output depends on.
         """
@@ -61,15 +62,15 @@ class FlatNetwork:
                 passed += alive
         return passed
 
-    def start(self, images: Any) -> list[Any]:
-        """Return a list with a place for each tensor of the network: the images, then None."""
+    def initial_values(self, images: Any) -> list[Any]:
+        """Return a list with an entry for each tensor of the network: the images, and None for all other tensors."""
         values: list[Any] = [None] * len(self.shapes)
         values[0] = keras.ops.convert_to_tensor(images, dtype=self.dtype)
         return values
 
 
 def run(calls: Sequence[LayerCall], values: list[Any]) -> None:
-    """Run layer calls in inference mode, and write their outputs into `values`, the list of all tensors."""
+    """Run layer calls in inference mode. Write their outputs into `values`, a list with an entry for each tensor."""
     for step in calls:
         outputs = call(step, values, training=False)
         for slot, value in zip(step.outputs, keras.tree.flatten(outputs), strict=True):
@@ -90,22 +91,22 @@ def flatten(network: keras.Model) -> FlatNetwork:
             "heat maps need a Sequential, or a functional model keras.Model(inputs, outputs) with one input and one "
             f"output; received a {type(network).__name__}"
         )
-    building = Building()
+    builder = FlatBuilder()
     [images] = model.inputs
-    first = building.add("", images.shape)
-    [result] = building.inline(model, [first], "")
+    first = builder.add("", images.shape)
+    [result] = builder.inline(model, [first], "")
     return FlatNetwork(
-        tuple(building.calls),
-        tuple(building.paths),
-        tuple(building.shapes),
+        tuple(builder.calls),
+        tuple(builder.paths),
+        tuple(builder.shapes),
         result,
         keras.backend.standardize_dtype(images.dtype),
     )
 
 
 @dataclass
-class Building:
-    """A FlatNetwork under construction: its calls, paths and shapes so far."""
+class FlatBuilder:
+    """Collects the calls, paths and shapes of a `FlatNetwork`."""
 
     calls: list[LayerCall] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -118,12 +119,12 @@ class Building:
         return len(self.shapes) - 1
 
     def inline(self, model: Any, sources: Sequence[int], prefix: str) -> list[int]:
-        """Add the layer calls of a model and of its inner models. Return the numbers of its output tensors.
+        """Add the layer calls of a model and of its inner models. Return the numbers of the model's output tensors.
 
         Args:
             model: The model.
-            sources: The numbers of its input tensors.
-            prefix: The start of the path of each of its layers.
+            sources: The numbers of the model's input tensors.
+            prefix: The start of the path of each layer.
         """
         slots = dict(zip(map(id, model.inputs), map(self.cast, model.inputs, sources), strict=True))
         for node in nodes_of(model) or []:
@@ -140,7 +141,10 @@ class Building:
         return [slots[id(tensor)] for tensor in model.outputs]
 
     def cast(self, declared: Any, source: int) -> int:
-        """Convert the tensor `source` to the dtype of a model's input. Return the number of the converted tensor."""
+        """Add a conversion of the tensor `source` to the dtype of a model's input.
+
+        Return the number of the new tensor.
+        """
         if not self.calls:  # the images have this type already
             return source
         outputs = (self.add(self.paths[source], self.shapes[source]),)
@@ -150,7 +154,7 @@ class Building:
 
 
 def is_functional(model: Any) -> bool:
-    """Return whether Keras runs a model as a graph of layers, without a `call` method of a subclass."""
+    """Return whether Keras runs a model as a graph of layers, so that no subclass defines its own `call`."""
     return isinstance(model, Functional) and type(model).call is Functional.call
 
 

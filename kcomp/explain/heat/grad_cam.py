@@ -1,4 +1,4 @@
-"""Class activation maps: which places of a feature map raise a network's output."""
+"""Class activation maps: which positions of a feature map raise a network's output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,14 @@ CamName = Literal["hires-cam", "grad-cam"]
 
 @dataclass(frozen=True)
 class GradCam:
-    """Compute class activation maps from the gradient of an output with respect to a feature map.
+    """Computes class activation maps from the gradient of an output with respect to a feature map.
 
     Attributes:
         name: "hires-cam" or "grad-cam"; see `activation_map`.
         network: The layer calls of the network.
         tensor: The number of the feature map among the network's tensors.
-        channels_last: Whether the map is (batch, rows, columns, channels), else (batch, channels, rows, columns).
+        channels_last: Whether the map is (batch, rows, columns, channels). If not, it is (batch, channels, rows,
+            columns).
         outputs: Function from logits to the numbers that are explained, (batch, columns).
     """
 
@@ -43,7 +44,7 @@ class GradCam:
             columns: (batch, columns), with 1 in the column that is explained and 0 in the others.
         """
         before, after = self.network.split(self.tensor)
-        values = self.network.start(images)
+        values = self.network.initial_values(images)
         run(before, values)
 
         def score(features: Any) -> Any:
@@ -71,8 +72,8 @@ def gradient(function: Callable[[Any], Any], features: Any) -> Any:
 def activation_map(name: CamName, features: Any, gradients: Any, *, channels_last: bool) -> Any:
     """Return a class activation map before the ReLU, (batch, rows, columns).
 
-    It is the sum over the channels of feature times gradient. HiResCAM takes the gradient at the same place. Grad-CAM
-    takes the channel's mean gradient over all places.
+    The map is the sum of feature * gradient over the channels. HiResCAM uses the gradient at the same position.
+    Grad-CAM uses the mean gradient of the channel over all positions.
 
     References:
         Selvaraju et al. 2017, Grad-CAM, equations 1 and 2. Draelos and Carin 2020, Use HiResCAM instead of Grad-CAM for

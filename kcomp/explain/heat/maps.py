@@ -24,11 +24,11 @@ Compute = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Explainer:
-    """Heat maps of a network, as a function.
+    """A function that computes heat maps of a network.
 
     Attributes:
         network: The layer calls of the network.
-        columns: How many outputs there are to explain.
+        columns: The number of outputs that can be explained.
         compute: Takes images, and an array (images, columns) with 1 in the column to explain and 0 in the others.
             Returns maps of any size, (images, rows, columns).
     """
@@ -52,7 +52,7 @@ def heat_map(
     method: CamName = "hires-cam",
     signed: bool = False,
 ) -> np.ndarray:
-    """Return a heat map of one image: which of its parts raise an output of a network.
+    """Return a heat map of one image: which parts of the image raise an output of a network.
 
     `heat_maps` describes the method. It is faster for many images.
 
@@ -63,7 +63,7 @@ def heat_map(
         target: The target of the network, as in `heat_maps`.
         layer: The name of the layer whose feature map is used, as in `heat_maps`.
         method: "hires-cam" or "grad-cam", as in `heat_maps`.
-        signed: Whether parts that lower the output have negative values.
+        signed: Whether parts that lower the output have negative values. If not, they have no heat.
 
     Returns:
         The heat map, float32 (height, width) in 0..1, or in -1..1 if `signed`.
@@ -94,34 +94,34 @@ def heat_maps(
     signed: bool = False,
     batch_size: int = 16,
 ) -> np.ndarray:
-    """Return a heat map of each image: which of its parts raise an output of a network.
+    """Return a heat map of each image: which parts of the image raise an output of a network.
 
     The method is HiResCAM, a variant of Grad-CAM, on the last feature map before the last downsampling. For a network
-    that ends in attention layers, such as a vision transformer, it is attention rollout. Rollout shows what the network
-    reads, and its maps are the same for all outputs.
+    that ends in attention layers, such as a vision transformer, the method is attention rollout. Rollout shows what the
+    network reads, and its maps are the same for all outputs.
 
-    A class is explained by its logit, before the softmax or sigmoid. For a number or a grade, heat is where the image
-    raises the number or grade.
+    A class is explained by its logit, before the softmax or sigmoid. For a number or a grade, hot parts of the image
+    raise the number or grade.
 
     Args:
         network: A Sequential or functional model keras.Model(inputs, outputs) with one input and one output, such as
-            the network of a run. Inner models are searched too.
+            the network of a run. It may contain inner models.
         images: The images, (images, height, width, channels) in 0..255, as the network takes them.
         class_indices: For each image, the output to explain, from 0: the column of the run's oof.csv. Without `target`,
             the position among the network's outputs.
         target: The target of the network. It is needed for grades with the losses "ordinal" and "softmax", where
             several outputs make one grade.
-        layer: The name of the layer whose feature map is used, or "inner/layer" for a layer in an inner model. None
-            chooses as described.
+        layer: The name of the layer whose feature map is used, or "inner/layer" for a layer in an inner model. None for
+            the feature map described above.
         method: "hires-cam" or "grad-cam". Grad-CAM averages the gradient over the feature map, so heat can lie where
             the network did not look.
-        signed: Whether parts that lower the output have negative values. By default, these parts have no heat.
-            Attention rollout is never negative.
-        batch_size: How many images are computed at a time.
+        signed: Whether parts that lower the output have negative values. If not, they have no heat. Attention rollout
+            is never negative.
+        batch_size: The number of images in a batch.
 
     Returns:
         The heat maps, float32 (images, height, width) in 0..1, or in -1..1 if `signed`. The largest value of each map
-        is 1. A map without heat, where nothing raises the output, is 0 everywhere.
+        is 1. If nothing in the image raises the output, the map is 0 everywhere.
 
     Raises:
         TypeError: If the network is not functional, or has several inputs or outputs.
@@ -159,7 +159,7 @@ def heat_maps(
 
 
 def explainer_of(network: keras.Model, target: Target | None, layer: str | None, cam: CamName) -> Explainer:
-    """Return the `Explainer` of a network, made once for each network and choice of options."""
+    """Return the `Explainer` of a network. It is created once for each network and each choice of options."""
     explainers = _explainers.setdefault(functional_of(network), {})
     options = json.dumps([None if target is None else target.to_json(), layer, cam])
     if options not in explainers:
@@ -175,9 +175,10 @@ def explainer_of(network: keras.Model, target: Target | None, layer: str | None,
 
 
 def compile_method(network: keras.Model, method: Method, options: str) -> Compute:
-    """Return a function of NumPy arrays that calls `method.compute`, compiled on JAX.
+    """Return a function of NumPy arrays that calls `method.compute`. On JAX, it is compiled.
 
-    It uses the weights that the network has at the time of the call. `options` describes `method` for the cache key.
+    The function uses the weights that the network has at the time of the call. `options` is the part of the cache key
+    that describes the options of `heat_maps`.
     """
     if keras.backend.backend() == "torch":
         import torch
@@ -206,7 +207,6 @@ def compile_method(network: keras.Model, method: Method, options: str) -> Comput
 
 
 def check_images(images: np.ndarray, network: FlatNetwork) -> None:
-    """Raise ValueError if images do not have the shape that the network takes."""
     shape = network.shapes[0]
     fits = len(shape) == images.ndim and all(
         side in (None, size) for side, size in zip(shape, images.shape, strict=True)
@@ -216,9 +216,10 @@ def check_images(images: np.ndarray, network: FlatNetwork) -> None:
 
 
 def one_hot(class_indices: Sequence[int] | np.ndarray, count: int, columns: int) -> np.ndarray:
-    """Return 1 for each image in the column to explain, and 0 in the others, float32 (count, columns).
+    """Return 1 in the column to explain and 0 in the others, float32 (images, columns). `count` is the number of
+    images.
 
-    Raise ValueError if there is not one valid index for each image.
+    Raise ValueError unless there is one valid index for each image.
     """
     indices = np.asarray(class_indices)
     if indices.shape != (count,):
@@ -233,12 +234,12 @@ def one_hot(class_indices: Sequence[int] | np.ndarray, count: int, columns: int)
 
 
 def scale(values: np.ndarray, sides: Sequence[int], *, signed: bool) -> np.ndarray:
-    """Return a map, resized to the image and divided by its largest absolute value.
+    """Resize a heat map to the size of the image, and divide it by its largest absolute value.
 
     Args:
-        values: The map in the size of the network's feature map.
+        values: The heat map in the size of the network's feature map.
         sides: (height, width) of the image.
-        signed: Whether negative values are kept. Otherwise, they become 0.
+        signed: Whether negative values are kept. If not, they become 0.
     """
     heat = cv2.resize(np.float32(values), (sides[1], sides[0]), interpolation=cv2.INTER_LINEAR)
     heat = heat if signed else np.maximum(heat, 0)  # zero crossings are interpolated too

@@ -18,22 +18,22 @@ Size = tuple[int | None, ...]  # rows and columns, None for an unknown number
 def choose_method(
     network: FlatNetwork, outputs: Callable[[Any], Any], *, layer: str | None = None, cam: CamName = "hires-cam"
 ) -> Method:
-    """Return the method that explains a network.
+    """Return the method that explains a network: attention rollout, or a class activation map.
 
-    It is attention rollout if attention layers follow the last feature map, or if there is no feature map. Otherwise,
-    it is a class activation map.
+    Attention rollout is chosen if attention layers follow the last feature map, or if there is no feature map.
 
     Args:
         network: The layer calls of the network.
         outputs: Function from logits to the numbers that are explained, (batch, columns).
-        layer: Path of the layer whose feature map is used for a class activation map. None chooses by `best_map`.
+        layer: Path of the layer whose feature map is used for a class activation map. None for the result of
+            `best_map`.
         cam: Name of the class activation map.
 
     Raises:
         ValueError: If the layer does not exist or returns no feature map, or the network has neither a feature map nor
             attention layers.
     """
-    channels_last, needed = is_channels_last(network), network.above_result()
+    channels_last, needed = is_channels_last(network), network.needed_tensors()
     maps = feature_maps(network, needed, channels_last=channels_last)
     attention = attention_layers(network, needed)
     last = max((max(network.calls[number].outputs) for number in attention), default=0)
@@ -66,14 +66,14 @@ def best_map(network: FlatNetwork, maps: Mapping[int, Size], needed: set[int]) -
 
 
 def is_finer(size: Size, other: Size) -> bool:
-    """Return whether a feature map has at least 1.5 times as many rows or columns as another."""
+    """Return whether a feature map has at least 1.5 times as many rows or columns as the other one."""
     return any(side is not None and side >= 1.5 * (base or side) for side, base in zip(size, other, strict=True))
 
 
 def feature_maps(network: FlatNetwork, needed: set[int], *, channels_last: bool) -> dict[int, Size]:
     """Return the (rows, columns) of each feature map of a network by its tensor number, in order.
 
-    A feature map has four dimensions and more than one place, and comes after the first layer with weights. Maps
+    A feature map has four dimensions and more than one position. It comes after the first layer with weights. Maps
     outside of `needed`, and padded or cropped maps, are left out.
     """
     maps: dict[int, Size] = {}
@@ -106,12 +106,11 @@ def map_of_layer(network: FlatNetwork, layer: str, needed: set[int]) -> int:
 
 
 def is_channels_last(network: FlatNetwork) -> bool:
-    """Return whether images and feature maps are (batch, rows, columns, channels)."""
+    """Return whether images and feature maps are (batch, rows, columns, channels), with the channels last."""
     formats = (getattr(layer, "data_format", None) for step in network.calls for layer in layers_in(step))
     return next(filter(None, formats), keras.config.image_data_format()) == "channels_last"
 
 
 def kinds_of_layers(network: FlatNetwork) -> list[str]:
-    """Return the class names of a network's layers, at most five."""
     operations = [step.operation for step in network.calls if isinstance(step.operation, keras.Operation)]
     return list(dict.fromkeys(type(operation).__name__ for operation in operations))[:5]

@@ -1,1 +1,1 @@
-"""The rows that runs held out, and the outcome of each."""
+"""The rows that runs held out, and the outcome (right or wrong, loss, confidence) of each row."""

@@ -19,21 +19,23 @@ NO_LABEL = "none"  # the text of a row of several labels, of which none is prese
 class Outcomes:
     """What the mean prediction of all members says about each held-out row, and how wrong it is.
 
+    A member is all runs that differ only in their fold.
+
     Attributes:
         fitted: Thresholds or cut points that were fitted to all held-out rows, and the scores with them. None if the
             metric or the target uses neither.
-        true: True classes. Class indices (rows,), or 0, 1 and NaN (rows, labels) for several labels. None for numbers.
-        decided: Predicted classes in the same form. Thresholds and cut points are fitted without the row's fold. None
-            for numbers.
-        correct: 1 for a row that is right, 0 for a wrong one, (rows,). For several labels, all known labels must be
-            right. NaN for numbers and for rows without a known label.
+        true: True classes: class indices (rows,), or 0, 1 and NaN (rows, labels) for several labels. None for numbers.
+        decided: Predicted classes in the same form as `true`. Thresholds and cut points are fitted without the row's
+            fold. None for numbers.
+        correct: 1 for a right row, 0 for a wrong one, (rows,). For several labels, all known labels must be right. NaN
+            for numbers and for rows without a known label.
         loss: The loss of each row, (rows,). For probabilities, the cross-entropy in nats. For numbers and grades, the
             mean absolute error in `Target.unit`. NaN without a known label.
         severity: The largest difference between label and prediction over the known columns, in `Target.unit`, (rows,).
-        confidence: The probability of the predicted class, (rows,). For several labels, that of the least certain
-            label. NaN for numbers and grades.
-        labels: Each label as a text, (rows,).
-        predictions: Each prediction as a text, (rows,).
+        confidence: The probability of the predicted class, (rows,). For several labels, the confidence of the least
+            certain label. NaN for numbers and grades.
+        labels: The labels of each row as text, (rows,).
+        predictions: The prediction of each row as text, (rows,).
     """
 
     fitted: ScoredDecisions | None
@@ -48,7 +50,7 @@ class Outcomes:
 
     @property
     def harm(self) -> np.ndarray:
-        """How bad each row is, (rows,): for one class, 1 if it is wrong and 0 if it is right.
+        """How bad the prediction of each row is, (rows,). For one class, it is 1 for a wrong row and 0 for a right row.
 
         For other targets, it is the loss, because a row may be nearly right.
         """
@@ -56,7 +58,7 @@ class Outcomes:
 
     @property
     def is_one_class(self) -> bool:
-        """Whether the target is one class for each row."""
+        """Whether each row has exactly one class."""
         return self.decided is not None and self.decided.ndim == 1 and not np.isnan(self.confidence).all()
 
 
@@ -89,7 +91,7 @@ def compute_outcomes(rows: HeldOutRows) -> Outcomes:
 def decide_rows(rows: HeldOutRows, fitted: ScoredDecisions | None) -> np.ndarray:
     """Return the predicted classes, (rows,), or 0 and 1 for each of several labels, (rows, labels).
 
-    Thresholds and cut points are fitted without the row's part of the rows (nested cross-validation).
+    Thresholds and cut points for a row are fitted to other rows (nested cross-validation).
     """
     if fitted is None:
         return rows.target.decide(rows.predictions)
@@ -97,9 +99,9 @@ def decide_rows(rows: HeldOutRows, fitted: ScoredDecisions | None) -> np.ndarray
 
 
 def decide_member(values: np.ndarray, rows: HeldOutRows, outcomes: Outcomes) -> np.ndarray:
-    """Return the classes that one member predicts, by thresholds that were fitted to all held-out rows.
+    """Return the classes that one member predicts, with thresholds or cut points that were fitted to all held-out rows.
 
-    `values` are the member's predictions, (rows, prediction columns). For regression, they are returned unchanged.
+    `values` has the member's predictions, (rows, prediction columns). For regression, they are returned unchanged.
     """
     if outcomes.decided is None:
         return values
@@ -109,9 +111,9 @@ def decide_member(values: np.ndarray, rows: HeldOutRows, outcomes: Outcomes) -> 
 
 
 def metric_arrays(rows: HeldOutRows, outcomes: Outcomes, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two arrays that a metric takes, for the mean predictions of all rows; see `Metric.inputs`.
+    """Return the two arrays that a metric takes, for the mean predictions of all members; see `Metric.inputs`.
 
-    If thresholds or cut points were fitted, metrics of classes use them.
+    A metric of predicted classes gets those of `outcomes`, which depend on fitted thresholds or cut points.
     """
     true, scored = metric.inputs(rows.labels, rows.predictions, rows.target)
     if metric.on == "decisions" and outcomes.decided is not None:
@@ -120,14 +122,14 @@ def metric_arrays(rows: HeldOutRows, outcomes: Outcomes, metric: Metric) -> tupl
 
 
 def wrong_cells(outcomes: Outcomes) -> np.ndarray:
-    """Return whether each label of each row is known and predicted wrong, bool (rows, labels)."""
+    """Return whether each label of each row is known and wrongly predicted, bool (rows, labels)."""
     assert outcomes.true is not None and outcomes.decided is not None
     wrong: np.ndarray = ~np.isnan(outcomes.true) & (outcomes.true != outcomes.decided)
     return wrong
 
 
 def true_classes(labels: np.ndarray, target: Target) -> np.ndarray:
-    """Return true class indices, float64 (rows,). For several labels, return 0, 1 and NaN, (rows, labels)."""
+    """Return true class indices, float64 (rows,). For several labels, return 0, 1 and NaN, float64 (rows, labels)."""
     true = target.decide(labels).astype(np.float64)
     if true.ndim == 2:
         true[np.isnan(labels)] = np.nan
@@ -149,16 +151,19 @@ def row_losses(labels: np.ndarray, predictions: np.ndarray, target: Target) -> n
 
 
 def row_confidence(predictions: np.ndarray, target: Target) -> np.ndarray:
-    """Return the confidence of each row, (rows,). NaN for a target without probabilities."""
+    """Return the confidence of each row, (rows,). For several labels, this is the least confidence of a label.
+
+    It is NaN for a target without probabilities.
+    """
     if log_loss.on not in target.metric_inputs:
         return np.full(len(predictions), np.nan)
     return target.confidence(predictions).min(1)
 
 
 def as_texts(values: np.ndarray, target: Target) -> np.ndarray:
-    """Return the labels or predictions of each row as a text, an array of objects (rows,).
+    """Return the labels or predictions of each row as text, an array of objects (rows,).
 
-    `values` are class indices (rows,), 0, 1 and NaN (rows, labels), or numbers (rows, columns). Semicolons separate
+    `values` has class indices (rows,), 0, 1 and NaN (rows, labels), or numbers (rows, columns). Semicolons separate
     several labels or numbers.
     """
     names = np.array(target.class_names, dtype=object)

@@ -31,11 +31,11 @@ class HeldOutRows:
         labels: Float64 (rows, label columns). NaN is a missing label.
         by_member: Out-of-fold predictions of each member, float64 (members, rows, prediction columns). NaN in rows that
             the member did not hold out.
-        predictions: The mean over the members that held out the row, (rows, prediction columns).
+        predictions: The mean prediction of the members that held out the row, (rows, prediction columns).
         folds: The fold of each row, int (rows,), in the first member that held out the row.
         table: The rows of the recipe's table in the same order, with the first image of each item. None if the table
             cannot be read, or lacks an id.
-        problem: Why the table cannot be used. Empty if it can.
+        problem: Why there is no `table`. Empty if there is one.
     """
 
     members: tuple[Member, ...]
@@ -57,8 +57,9 @@ class HeldOutRows:
 
     @property
     def parts(self) -> np.ndarray:
-        """The number of each row's part in nested cross-validation, (rows,). The parts are the folds, if there are
-        several.
+        """The part of each row in nested cross-validation, int (rows,).
+
+        The parts are the folds. If all rows are from one fold, they are stratified random parts.
         """
         if len(np.unique(self.folds)) > 1:
             return self.folds
@@ -70,7 +71,7 @@ class HeldOutRows:
         return ~np.isnan(self.by_member).any(2)
 
     def folds_of(self, place: int) -> np.ndarray:
-        """Return the fold in which a member held out each row, int (rows,), or -1 for other rows.
+        """Return the fold in which a member held out each row, int (rows,), or -1 if it did not hold out the row.
 
         `place` is the position of the member in `members`.
         """
@@ -78,7 +79,7 @@ class HeldOutRows:
 
     @property
     def paths(self) -> list[str]:
-        """The path of each row's image file. Empty for an image that is not a file, or without a table."""
+        """The path of each row's image file. Empty for an image that is not a file, and without a table."""
         if self.table is None:
             return [""] * len(self)
         return [str(image) if isinstance(image, str | Path) else "" for image in self.table.images]
@@ -91,7 +92,8 @@ def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
 
     Raises:
         ValueError: If the runs have different targets or labels, two runs of one member held out the same row, or the
-            files of a run have different rows. If a result.json is damaged, this is a DamagedError.
+            files of a run have different rows.
+        DamagedError: If a result.json is damaged. This is a ValueError, too.
     """
     for run in runs:
         _ = run.result  # raises an error if the file is damaged
@@ -124,9 +126,10 @@ def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
 
 
 def read_recipe(run: Run, target: Target) -> tuple[Table | None, Scorer, str]:
-    """Return three things from the recipe of a run: its table or None, its metric with the target, and a text.
+    """Return three things from the recipe of a run: the table or None, the `Scorer`, and why the table cannot be read.
 
-    The text says why the table cannot be read. If the recipe cannot be loaded, the metric is found by its name.
+    If the recipe cannot be loaded, the metric is looked up by its name. The last text is empty if the table can be
+    read.
     """
     try:
         recipe = run.recipe().recipe
@@ -147,9 +150,10 @@ def metric_by_name(name: str, target: Target) -> Metric:
 
 
 def rows_of_ids(table: Table, ids: pd.Index) -> tuple[Table | None, str]:
-    """Return the rows of a table with these ids in their order, and "". If an id is missing, return None and its text.
+    """Return two things: the rows of a table with these ids, in their order, and "".
 
-    If the table has items, such as patients, the ids are those of items, and an item gets the row of its first image.
+    If an id is missing, return None and a text about it. If the table has items, such as patients, the ids belong to
+    items, and each item has the row of its first image.
     """
     names = predicted_ids(table)
     first = np.flatnonzero(~names.duplicated())

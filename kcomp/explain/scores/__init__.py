@@ -1,1 +1,1 @@
-"""Scores of the held-out rows, in total and by class, label or number, and the calibration of probabilities."""
+"""Score the held-out rows: all rows, and each class, label or number. Measure the calibration of probabilities."""

@@ -1,4 +1,4 @@
-"""Compare the score with that of constant predictions, so that no page reassures about models that learned nothing."""
+"""Compare the score with that of constant predictions, to warn about models that learned nothing."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ LEVEL = 0.01  # probability that random predictions count as following the label
 
 @dataclass(frozen=True)
 class ConstantScore:
-    """A prediction that is the same for all rows.
+    """The score of a prediction that is the same for all rows.
 
     Attributes:
-        name: What it is, such as "the mean label".
-        score: Its score by the recipe's metric.
+        name: The prediction in words, such as "the mean label".
+        score: The score by the recipe's metric.
     """
 
     name: str
@@ -32,19 +32,19 @@ class ConstantScore:
 
 
 def baseline_findings(rows: HeldOutRows, outcomes: Outcomes, metrics: dict[str, Interval]) -> tuple[Finding, ...]:
-    """Return a finding if the score is not clearly better than that of a constant prediction; else nothing.
+    """Return a finding if the score is not clearly better than that of a constant prediction.
 
-    The score is clearly better if its 95 % interval excludes the score of the constant prediction, and predictions in
-    random order reach it with a probability of at most 2.5 %.
+    The score is clearly better under two conditions. Its 95 % interval excludes the score of the constant prediction.
+    And predictions in random order reach it with a probability of at most 2.5 %.
 
-    metrics: {metric: score of all rows}, the recipe's metric first.
+    `metrics` is {metric: score of all rows}. The recipe's metric is the first.
     """
     metric, main = rows.scorer.metric, next(iter(metrics.values()))
     constant = best_constant(rows)
     if constant is None or np.isnan(main.mean):
         return ()
     worst = main.low if metric.higher_is_better else main.high
-    if metric.is_better(worst, constant.score) and chance_of_score(rows, outcomes) <= CHANCE:
+    if metric.is_better(worst, constant.score) and permutation_p_value(rows, outcomes) <= CHANCE:
         return ()
     text = f"{metric.name} is {number(main.mean)}, and {number(constant.score)} if every prediction is {constant.name}"
     if metric.is_better(main.mean, constant.score) or len(rows) < LEAST:
@@ -52,7 +52,7 @@ def baseline_findings(rows: HeldOutRows, outcomes: Outcomes, metrics: dict[str, 
             f"{text}: on {len(rows)} rows, chance may explain the difference. Do not rely on the rest of this page. "
             "Hold out more rows with --fold all, or train longer."
         )
-    elif reason := what_is_learned(rows, metrics):
+    elif reason := describe_skill(rows, metrics):
         message = f"{text}. But the models learned something: {reason}."
     else:
         message = (
@@ -65,8 +65,8 @@ def baseline_findings(rows: HeldOutRows, outcomes: Outcomes, metrics: dict[str, 
 def best_constant(rows: HeldOutRows) -> ConstantScore | None:
     """Return the constant prediction with the best score, or None if no score is defined.
 
-    The candidates are the mean label; for numbers and grades also the median label; and for several labels and a metric
-    that uses thresholds also all labels.
+    Candidates are the mean label, the median label (for numbers and grades), and all labels at once (for several labels
+    and a metric that uses thresholds).
     """
     if np.isnan(rows.labels).all(0).any():
         return None
@@ -84,8 +84,8 @@ def best_constant(rows: HeldOutRows) -> ConstantScore | None:
     return best
 
 
-def chance_of_score(rows: HeldOutRows, outcomes: Outcomes, *, seed: int = 0) -> float:
-    """Return how probable a score at least as good is if the predictions are in random order (a permutation test)."""
+def permutation_p_value(rows: HeldOutRows, outcomes: Outcomes, *, seed: int = 0) -> float:
+    """Return the probability that predictions in random order have a score at least as good (a permutation test)."""
     metric, random = rows.scorer.metric, np.random.default_rng(seed)
     true, scored = metric_arrays(rows, outcomes, metric)
     score = float(metric.function(true, scored))
@@ -94,8 +94,11 @@ def chance_of_score(rows: HeldOutRows, outcomes: Outcomes, *, seed: int = 0) -> 
     return (1 + as_good) / (1 + PERMUTATIONS)
 
 
-def what_is_learned(rows: HeldOutRows, metrics: dict[str, Interval]) -> str:
-    """Return what predictions with a bad score still say about the labels, and the likely cause. Empty if nothing."""
+def describe_skill(rows: HeldOutRows, metrics: dict[str, Interval]) -> str:
+    """Return text about what models with a bad score learned nevertheless, and about the likely cause of the bad score.
+
+    The text is empty if they learned nothing.
+    """
     metric, area = rows.scorer.metric, metrics.get("roc_auc")
     if area is not None and area.low > 0.5 and metric.name != "roc_auc":
         text = f"roc_auc is {interval_text(area)}, so their probabilities order the rows"
@@ -111,9 +114,9 @@ def what_is_learned(rows: HeldOutRows, metrics: dict[str, Interval]) -> str:
 
 
 def rank_correlation(rows: HeldOutRows) -> float:
-    """Return the largest rank correlation of a column's predictions with its labels; 0 if chance may explain it.
+    """Return the largest Spearman correlation between the predictions and labels of a column.
 
-    The test is that of Spearman's correlation, with Bonferroni's correction for the number of columns.
+    It is 0 if chance may explain it. The p-value is multiplied by the number of columns (Bonferroni).
     """
     from scipy import stats
 

@@ -31,18 +31,18 @@ ROWS_PER_BIN = 20  # the curve has at most `BINS` bins, and fewer if the bins wo
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well confidences agree with how often they are right.
+    """How well the confidences of cases agree with the share of right cases.
 
-    For one class, a case is a row. Its confidence is the largest probability, and it is right if that class is true.
-    For several labels, a case is a known label of a row. Its confidence is the probability of the label, and it counts
-    as right if the label is present.
+    For one class, a case is a row. Its confidence is the largest probability, and the case is right if that class is
+    true. For several labels, a case is a known label of a row. Its confidence is the probability of the label, and the
+    case is right if the label is present.
 
     Attributes:
         error: The expected calibration error in 15 bins of equal width (Guo et al. 2017). For several labels, the mean
             over the labels.
-        adaptive_error: The same in 15 bins of equally many cases.
+        adaptive_error: The expected calibration error in 15 bins of equally many cases.
         expected: The mean `error` of simulated models that have the same confidences and are perfectly calibrated.
-        limit: 97.5 % of these simulated models have an `error` below this number.
+        limit: The 97.5 % quantile of `error` of these simulated models.
         confidence: The mean confidence.
         right: The share of right cases.
         curve: The calibration curve in bins of equally many cases, (bins, 5). The columns are the mean confidence, the
@@ -63,7 +63,7 @@ class Calibration:
 
     @property
     def worst_bin(self) -> np.ndarray | None:
-        """The row of `curve` whose interval is farthest from its mean confidence; None if all intervals include it."""
+        """The row of `curve` whose interval is farthest from its mean confidence. None if all intervals include it."""
         confidence, low, high = self.curve[:, 0], self.curve[:, 2], self.curve[:, 3]
         distances = np.maximum(low - confidence, confidence - high)
         return self.curve[distances.argmax()] if distances.max() > ROUNDING else None
@@ -75,7 +75,7 @@ def equal_width_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
 
 
 def equal_count_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
-    """Return the bin number of each confidence, int (cases,), for `count` bins of equally many cases."""
+    """Return the bin number of each confidence, int (cases,), for `count` bins with equally many cases."""
     bins = np.empty(len(confidence), int)
     bins[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * count // max(1, len(confidence))
     return bins
@@ -104,8 +104,8 @@ def measure_calibration(
 
     Args:
         confidence: The confidence of each case, (cases,).
-        right: 1 for a right case, else 0, (cases,). A soft label counts as a share.
-        columns: The label of each case, int (cases,); 0 everywhere for one class.
+        right: 1 for a right case, else 0, (cases,). It may be a fraction for a soft label.
+        columns: The label number of each case, int (cases,). It is 0 for all cases if each row has one class.
         seed: Seed of the simulated calibrated models.
     """
     groups = [columns == column for column in np.unique(columns)]
@@ -143,15 +143,15 @@ def calibration_curve(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def exact_interval(hits: int, cases: int, level: float) -> tuple[float, float]:
-    """Return the ends of the exact interval of a share, which holds with at least the probability `level`."""
+    """Return the ends of the exact interval of a share, which has at least the confidence level `level`."""
     from scipy import stats
 
     ends = stats.binomtest(hits, cases).proportion_ci(level, method="exact")
     return float(ends.low), float(ends.high)
 
 
-def cases_of(rows: HeldOutRows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return the confidence, whether the case is right (1 or 0), and the column of its label, each (cases,).
+def calibration_cases(rows: HeldOutRows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return three arrays (cases,): the confidence, whether the case is right (1 or 0), and the number of its label.
 
     Return None for a target without probabilities.
     """
@@ -165,8 +165,8 @@ def cases_of(rows: HeldOutRows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndar
 
 
 def calibration_part(rows: HeldOutRows, outcomes: Outcomes) -> Part | None:
-    """Return the part with the calibration curve and error, or None for a target without probabilities."""
-    cases = cases_of(rows, outcomes)
+    """Return the part of the page about calibration, or None for a target without probabilities."""
+    cases = calibration_cases(rows, outcomes)
     if cases is None or not len(cases[0]):
         return None
     measured = measure_calibration(*cases)
@@ -198,14 +198,20 @@ def calibration_part(rows: HeldOutRows, outcomes: Outcomes) -> Part | None:
 
 
 def calibration_verdict(measured: Calibration, *, single: bool) -> str:
-    """Return sentences that say whether the probabilities can be trusted, and what to do if not."""
+    """Return sentences about whether the probabilities can be trusted and, if not, what to do.
+
+    `single` says whether each row has one class.
+    """
     if measured.is_calibrated:
         return "The probabilities are calibrated: they differ from the share of right cases by no more than chance."
     return f"{gap_text(measured, single=single)} kcomp ensemble --calibrate corrects this, which improves log loss."
 
 
 def gap_text(measured: Calibration, *, single: bool) -> str:
-    """Return a sentence about the bin that is farthest from its confidence, or about all cases if no bin is clear."""
+    """Return sentences about the bin whose interval is farthest from its confidence.
+
+    If all intervals include the confidence, the sentences are about all cases.
+    """
     worst = measured.worst_bin
     if worst is not None:
         confidence, right, _, _, cases = worst
@@ -218,8 +224,9 @@ def gap_text(measured: Calibration, *, single: bool) -> str:
     if single:
         direction = "too confident" if gap > 0 else "not confident enough"
         text = f"The models are {direction}: their mean confidence is {percent(measured.confidence)}, and "
-        text += f"{percent(measured.right)} of the rows are right."
-    return f"{text} kcomp ensemble --calibrate temperature corrects this, which improves log loss."
+        return f"{text}{percent(measured.right)} of the rows are right."
+    text = f"The probabilities of labels are too {'high' if gap > 0 else 'low'}: their mean is "
+    return f"{text}{percent(measured.confidence)}, and {percent(measured.right)} of the labels are present."
 
 
 def numbers(measured: Calibration) -> dict[str, Any]:

@@ -21,7 +21,7 @@ MOST_DRAWN = 60  # a matrix of more classes is not readable
 
 
 def confusion_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Return the part with the recall and precision of each class or grade, and the classes that are confused."""
+    """Return the part of the page about the recall and precision of each class or grade, and about confused classes."""
     names = rows.target.class_names
     matrix = count_confusions(outcomes, len(names))
     shares = recalls(matrix)
@@ -61,7 +61,7 @@ def recalls(matrix: np.ndarray) -> list[Interval]:
 
 
 def confused_pairs(matrix: np.ndarray) -> list[tuple[int, int]]:
-    """Return the most frequent mistakes as (true class, predicted class), at most `LISTED`."""
+    """Return at most `LISTED` pairs (true class, predicted class) of wrong rows, the most frequent first."""
     mistakes = matrix - np.diag(matrix.diagonal())
     order = np.argsort(-mistakes, axis=None, kind="stable")[:LISTED]
     places = zip(*np.unravel_index(order, matrix.shape), strict=True)
@@ -69,13 +69,13 @@ def confused_pairs(matrix: np.ndarray) -> list[tuple[int, int]]:
 
 
 def worst_class(shares: Sequence[Interval], overall: float) -> int | None:
-    """Return the class with the lowest recall, if its interval lies below the share of right rows among all.
+    """Return the class with the lowest recall, if the interval of its recall lies below `overall`, else None.
 
-    Classes with few rows do not count. Return None if there is no such class.
+    Classes with few rows are ignored.
 
     Args:
         shares: The recall of each class, with its interval.
-        overall: The share of all rows that are right.
+        overall: The share of right rows among all rows.
     """
     below = [(share.mean, place) for place, share in enumerate(shares) if share.rows >= FEW and share.high < overall]
     return min(below)[1] if below else None
@@ -102,7 +102,7 @@ def confusion_verdict(
 def class_findings(
     rows: HeldOutRows, outcomes: Outcomes, matrix: np.ndarray, shares: Sequence[Interval]
 ) -> tuple[Finding, ...]:
-    """Return a finding about the worst class, if it is clearly worse than the others."""
+    """Return a finding about the worst class, if `worst_class` returns one."""
     worst = worst_class(shares, float(matrix.diagonal().sum() / matrix.sum()))
     if worst is None:
         return ()

@@ -22,7 +22,7 @@ def distribution_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 
 
 def class_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Return a part about how certain right and wrong rows are, and how often each class is predicted."""
+    """Return the part about the confidence of right and wrong rows, and about how often each class is predicted."""
     assert outcomes.true is not None and outcomes.decided is not None
     names = rows.target.class_names
     true = np.bincount(outcomes.true.astype(int), minlength=len(names))
@@ -44,7 +44,7 @@ def class_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 
 
 def label_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Return a part about the probabilities of present and absent labels, and how often each is predicted."""
+    """Return the part about the probabilities of present and absent labels, and how often each label is predicted."""
     assert outcomes.true is not None and outcomes.decided is not None
     present, absent = rows.predictions[outcomes.true == 1], rows.predictions[outcomes.true == 0]
     verdict = (
@@ -67,7 +67,7 @@ def label_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 
 
 def number_distribution(rows: HeldOutRows) -> Part:
-    """Return a part about the range of the labels and of the predictions, for grades or for each number."""
+    """Return the part about the range of labels and the range of predictions, for grades or for each number."""
     section = Section("Predictions", "Predictions usually spread less than labels; compare both below.")
     cells, numbers = [], {}
     for column, name in enumerate(rows.target.columns):

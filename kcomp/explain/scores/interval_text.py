@@ -1,4 +1,4 @@
-"""Write an interval as a text for the page."""
+"""Write an interval as text for the page."""
 
 import math
 

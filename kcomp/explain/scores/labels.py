@@ -19,17 +19,18 @@ THRESHOLD = 0.5  # without fitted thresholds
 
 @dataclass(frozen=True)
 class LabelScores:
-    """The results of one label on the rows where it is known to be present or absent.
+    """The results of one label, on the rows whose label is known.
 
     Attributes:
         name: The name of the label.
-        rows: How many rows there are.
-        positive: In how many of these rows the label is present.
+        rows: The number of these rows.
+        positive: The number of these rows in which the label is present.
         auc: The area under the ROC curve. NaN unless the label is present in some rows and absent in others.
-        precision: The share of rows with this predicted label where it is present. NaN if it is never predicted.
-        recall: The share of rows with this label where it is predicted. NaN if it is never present.
+        precision: The share of rows with the label, among rows in which it is predicted. NaN if it is never predicted.
+        recall: The share of rows in which the label is predicted, among rows with the label. NaN if it is never
+            present.
         f1: The F1 score. NaN if the label is neither present nor predicted.
-        threshold: The least probability with which the label is predicted.
+        threshold: The least probability at which the label is predicted.
     """
 
     name: str

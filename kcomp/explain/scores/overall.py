@@ -1,4 +1,4 @@
-"""Score the held-out rows: all rows, each member, each fold and each run, with intervals."""
+"""Score all held-out rows, each fold and each member (all runs that differ only in their fold), with intervals."""
 
 import itertools
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from kcomp.report.text import number, quantity
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores with 95 % intervals, which say how much another choice of rows may change them.
+    """Scores with 95 % intervals, which show how much another choice of rows may change them.
 
     Attributes:
         metrics: {metric: score of all rows}. The recipe's metric comes first, then the other metrics of the target.
@@ -54,18 +54,20 @@ def compute_scores(rows: HeldOutRows, outcomes: Outcomes) -> Scores:
 
 
 def score_rows(rows: HeldOutRows, outcomes: Outcomes, metric: Metric, chosen: np.ndarray) -> Interval:
-    """Return the score of the mean predictions on the rows where `chosen` is True, with any fitted thresholds."""
+    """Return the score of the mean predictions on the rows where `chosen` is True.
+
+    It uses fitted thresholds, if any.
+    """
     true, scored = metric_arrays(rows, outcomes, metric)
     return metric_interval(metric, true[chosen], scored[chosen])
 
 
 def score_member(rows: HeldOutRows, outcomes: Outcomes, place: int, chosen: np.ndarray) -> Interval:
-    """Return the score of one member's predictions, with thresholds that were fitted to all rows.
+    """Return the score of one member's predictions, with thresholds that were fitted to all rows, if any.
 
     Args:
         rows: All rows.
-        outcomes: The thresholds.
-        metric: The metric.
+        outcomes: The outcomes, which have the thresholds.
         place: The position of the member in `rows.members`.
         chosen: Whether each row is used, bool (rows,). The member must have held out these rows.
     """
@@ -75,7 +77,7 @@ def score_member(rows: HeldOutRows, outcomes: Outcomes, place: int, chosen: np.n
 
 
 def score_part(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> Part:
-    """Return the part with the scores, and with the thresholds or cut points that are used."""
+    """Return the part of the page with the scores, and with fitted thresholds or cut points."""
     metric, main = rows.scorer.metric, scores.main
     verdict = (
         f"{metric.name} is {interval_text(main)} on {quantity(len(rows), 'row')} that the models were not trained on. "
@@ -102,7 +104,7 @@ def score_part(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> Part:
 
 
 def fold_sentence(scores: Scores) -> str:
-    """Return a sentence about how much the folds differ. Empty for a single fold."""
+    """Return a sentence about how much the scores of the folds differ. Empty for a single fold."""
     means = [interval.mean for interval in scores.folds.values() if not np.isnan(interval.mean)]
     if len(means) < 2:
         return ""
@@ -146,7 +148,7 @@ def cells_of(interval: Interval) -> list[str]:
 
 
 def decisions_table(rows: HeldOutRows, fitted: ScoredDecisions) -> PageTable:
-    """Return a table of thresholds or cut points: a column for all rows, and one for each run."""
+    """Return a table of thresholds or cut points, with a column for all rows and a column for each run."""
     names, values = rows.target.class_names, fitted.decisions.values
     if len(values) < len(names):
         names = tuple(f"{low} | {high}" for low, high in itertools.pairwise(names))

@@ -1,4 +1,4 @@
-"""Show the errors of predicted numbers: their size, their bias, and how they depend on the label."""
+"""Show the errors of predicted numbers: their size, their mean, and how they depend on the label."""
 
 from dataclasses import asdict, dataclass
 
@@ -22,13 +22,13 @@ class Residuals:
 
     Attributes:
         name: The name of the target.
-        rows: How many rows have a label.
+        rows: The number of rows with a label.
         mae: The mean absolute residual.
         rmse: The root of the mean squared residual.
         r2: The coefficient of determination.
         bias: The mean residual.
-        groups: Groups of rows, from the lowest to the highest labels: the lowest label, the highest label, the mean
-            residual, and the mean absolute residual of each.
+        groups: Four numbers for each group of rows with similar labels: the lowest label, the highest label, the mean
+            residual, and the mean absolute residual. The group with the lowest labels comes first.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Residuals:
 
 
 def residual_part(rows: HeldOutRows) -> Part:
-    """Return the part with the residuals of each regression target."""
     columns = [
         measure_residuals(name, *column)
         for name, *column in zip(rows.target.columns, rows.labels.T, rows.predictions.T, strict=True)
@@ -71,7 +70,7 @@ def residual_part(rows: HeldOutRows) -> Part:
 
 
 def measure_residuals(name: str, labels: np.ndarray, predictions: np.ndarray) -> Residuals:
-    """Return the errors of one regression target. A missing label is NaN in `labels`, (rows,)."""
+    """Measure the errors of one regression target. `labels`, (rows,), are NaN in rows without a label."""
     known = ~np.isnan(labels)
     labels, predictions = labels[known], predictions[known]
     if not len(labels):
@@ -94,7 +93,7 @@ def measure_residuals(name: str, labels: np.ndarray, predictions: np.ndarray) ->
 
 
 def residual_sentence(residuals: Residuals) -> str:
-    """Return sentences about the size of the errors, and about their trend from low to high labels."""
+    """Return sentences about the size of the errors, and about their change from low to high labels."""
     text = f"{residuals.name}: the mean absolute error is {number(residuals.mae)}, R2 {number(residuals.r2)}."
     if len(residuals.groups) > 1:
         first, last = residuals.groups[0][2], residuals.groups[-1][2]

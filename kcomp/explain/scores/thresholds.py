@@ -1,4 +1,4 @@
-"""Compare the thresholds of labels, or the cut points of grades, with ones that are fitted to other rows."""
+"""Compare thresholds of labels, or cut points of grades, with others, such as those fitted to other rows."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,13 @@ THRESHOLDS = 1e7  # weight of its finding
 
 @dataclass(frozen=True)
 class BetterDecisions:
-    """Other thresholds or cut points that are better beyond chance.
+    """Thresholds or cut points that are better than those of the page, beyond chance.
 
     Attributes:
-        how: What they are, such as "with the threshold 0.5".
-        score: The score of the thresholds or cut points that the page uses.
-        better: The score of the others.
-        gain: The difference, with its 95 % interval.
+        how: These thresholds or cut points in words, such as "with the threshold 0.5".
+        score: The score with the thresholds or cut points of the page.
+        better: The score with the better ones.
+        gain: The difference of the two scores, with its 95 % interval.
     """
 
     how: str
@@ -34,16 +34,14 @@ class BetterDecisions:
 
 
 def better_decisions(rows: HeldOutRows, outcomes: Outcomes, metric: Metric) -> BetterDecisions | None:
-    """Return the best thresholds or cut points that are better than those of the page beyond chance, or None.
+    """Return the best thresholds or cut points, if they are better than those of the page beyond chance, else None.
 
-    Candidates are fitted by nested cross-validation, or are the threshold 0.5 or the nearest grade. For several labels,
-    another candidate is that all labels are present.
-
-    metric: The metric that compares them.
+    Candidates are those fitted by nested cross-validation, and the threshold 0.5 or the nearest grade. For several
+    labels, a third candidate is to predict all labels in every row. `metric` compares the candidates.
     """
     if outcomes.decided is None or rows.target.stacker == "multinomial" or len(rows) < 2:
         return None
-    name, plain = words_of(rows)
+    name, plain = decision_words(rows)
     candidates = {f"with {plain}": rows.target.decide(rows.predictions)}
     if len(np.unique(rows.parts)) > 1:
         fitted = nested_decisions(rows.labels, rows.predictions, rows.parts, metric, rows.target)
@@ -62,29 +60,29 @@ def better_decisions(rows: HeldOutRows, outcomes: Outcomes, metric: Metric) -> B
     return best
 
 
-def words_of(rows: HeldOutRows) -> tuple[str, str]:
-    """Return two texts: what decides on labels or grades, and what decides if nothing is fitted."""
+def decision_words(rows: HeldOutRows) -> tuple[str, str]:
+    """Return two texts: the name of what is fitted, such as "thresholds", and what is used if nothing is fitted."""
     if rows.target.stacker == "binary":
         return "thresholds", "the threshold 0.5"
     return "cut points", "the nearest grade"
 
 
 def as_predictions(decided: np.ndarray) -> np.ndarray:
-    """Return predicted classes as predictions (rows, columns) for which the target decides on the same classes."""
+    """Return predicted classes as predictions (rows, columns) from which the target decides on the same classes."""
     return decided.reshape(len(decided), -1).astype(np.float64)
 
 
 def threshold_findings(rows: HeldOutRows, outcomes: Outcomes) -> tuple[Finding, ...]:
-    """Return a finding if other thresholds or cut points would be better beyond chance; else nothing.
+    """Return a finding if other thresholds or cut points are better beyond chance.
 
-    Several labels are compared by the macro F1, grades by the quadratic kappa. The finding is a warning if the recipe's
-    metric depends on thresholds or cut points, otherwise a note.
+    Several labels are compared by the macro F1, and grades by the quadratic kappa. The finding is a warning if the
+    recipe's metric depends on thresholds or cut points, else a note.
     """
     compared = get("macro_f1" if rows.target.stacker == "binary" else "quadratic_kappa")
     better = better_decisions(rows, outcomes, compared)
     if better is None:
         return ()
-    metric, (name, plain) = rows.scorer.metric, words_of(rows)
+    metric, (name, plain) = rows.scorer.metric, decision_words(rows)
     used = f"fitted {name}" if outcomes.fitted else plain
     message = (
         f"Many rows are wrong because of the {name}: with {used}, {compared.name} is {number(better.score)}, and "

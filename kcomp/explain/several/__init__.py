@@ -1,1 +1,1 @@
-"""Several models on the same rows."""
+"""Compare several models on the same rows."""

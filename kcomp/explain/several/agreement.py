@@ -1,4 +1,4 @@
-"""Compare several models on the rows that all of them held out: agreement, common mistakes, and means of pairs."""
+"""Compare models on the rows that all of them held out: agreement, common mistakes, and averages of two models."""
 
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -17,17 +17,17 @@ TESTED = 5  # of the best pairs, this many get an interval, which takes the time
 
 @dataclass(frozen=True)
 class ModelPair:
-    """Two models, and how much better the mean of their predictions is.
+    """Two models, and how much better the average of their predictions is.
 
     Attributes:
         first: Position of the first model.
         second: Position of the second model.
         correlation: Pearson's correlation of their predictions.
         disagreement: The share of rows or labels for which they predict different classes. NaN for numbers.
-        score: The score of the mean of their predictions.
+        score: The score of their average.
         better: The score of the better model.
-        gain: How much better the mean is than the better model, with its interval. Above 0, the mean is better. None if
-            it was not tested.
+        gain: How much better the average is than the better model, with its interval. Above 0, the average is better.
+            None if this was not tested.
     """
 
     first: int
@@ -41,15 +41,15 @@ class ModelPair:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How several models agree.
+    """How much several models agree.
 
     Attributes:
         names: The names of the models.
         held_out: The rows that all models held out, and their predictions.
         correlation: Pearson's correlation of the predictions of each pair, (models, models).
         disagreement: The share of rows or labels with different classes, (models, models). None for numbers.
-        pairs: All pairs of models, the best mean first.
-        wrong_by: How many models get each row wrong, int (rows,). None for numbers.
+        pairs: All pairs of models, the best average first.
+        wrong_by: For each row, the number of models that get it wrong, int (rows,). None for numbers.
     """
 
     names: tuple[str, ...]
@@ -61,13 +61,16 @@ class Agreement:
 
     @property
     def wrong_by_all(self) -> np.ndarray:
-        """Positions of the rows that all models get wrong, among the rows of `held_out`."""
+        """Positions in `held_out` of the rows that all models get wrong."""
         assert self.wrong_by is not None
         return np.flatnonzero(self.wrong_by == len(self.names))
 
 
 def compare_members(rows: HeldOutRows, outcomes: Outcomes) -> Agreement | None:
-    """Return how the members agree on the rows that all of them held out. None for one member, or no such row."""
+    """Return how much the members agree on the rows that all of them held out.
+
+    None for one member, or without such rows.
+    """
     if len(rows.members) < 2:
         return None
     held_out = join_held_out(rows.members, partial=True)
@@ -90,7 +93,7 @@ def compare_members(rows: HeldOutRows, outcomes: Outcomes) -> Agreement | None:
 def rank_pairs(
     rows: HeldOutRows, held_out: HeldOut, correlation: np.ndarray, disagreement: np.ndarray | None
 ) -> tuple[ModelPair, ...]:
-    """Return all pairs of models, the one with the best mean first.
+    """Return all pairs of models, sorted by the score of their average, the best first.
 
     Only the first `TESTED` pairs have a `gain`.
     """
@@ -110,7 +113,7 @@ def rank_pairs(
 
 
 def measure_gain(rows: HeldOutRows, held_out: HeldOut, pair: ModelPair, scores: list[float]) -> ModelPair:
-    """Return `pair` with the gain of its mean over the better model. `scores` are those of all models."""
+    """Return `pair` with the gain of its average over the better model. `scores` has the scores of all models."""
     metric, values = rows.scorer.metric, held_out.values
     mean = rows.target.average([values[pair.first], values[pair.second]])
     better = pair.first if scores[pair.first] == pair.better else pair.second

@@ -1,4 +1,4 @@
-"""Show how several models agree, which rows all get wrong, and which pair of models has the best mean."""
+"""Show how much several models agree, which rows all of them get wrong, and which two models have the best average."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,9 @@ LISTED = 200  # their ids in explain.json
 
 
 def several_part(rows: HeldOutRows, outcomes: Outcomes) -> tuple[Part, Gallery] | None:
-    """Return the part that compares the models, and a gallery of the rows that all get wrong.
+    """Return two things: the part of the page about several models, and a gallery of rows that all models get wrong.
 
-    Return None for a single model, or without a row that all held out.
+    Return None for a single model, or if no row was held out by all models.
     """
     agreement = compare_members(rows, outcomes)
     if agreement is None:
@@ -48,7 +48,7 @@ def several_part(rows: HeldOutRows, outcomes: Outcomes) -> tuple[Part, Gallery] 
 
 
 def short_names(rows: HeldOutRows) -> list[str]:
-    """Return a short name for each model: only the values in which the models differ."""
+    """Return a short name for each model: the values, such as the seed, in which the models differ."""
     parts = [(each.recipe, each.fingerprint[:6], each.backend, each.draw) for each in rows.members]
     columns = [column for column in zip(*parts, strict=True) if len(set(column)) > 1]
     return (
@@ -68,7 +68,7 @@ def several_verdict(agreement: Agreement, count: int) -> str:
 
 
 def agreement_plot(names: Sequence[str], agreement: Agreement) -> tuple[str, bytes]:
-    """Return a caption, and a plot of how often pairs of models disagree or, for numbers, how they correlate."""
+    """Return a caption and a plot: how often two models disagree or, for numbers, how their predictions correlate."""
     if agreement.disagreement is None:
         caption, values = "Correlation of the predictions of each pair of models", agreement.correlation
     else:

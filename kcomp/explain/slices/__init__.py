@@ -1,1 +1,1 @@
-"""Groups of rows with a common property in which the models are worse."""
+"""Find slices: groups of rows with a common property in which the models are worse."""

@@ -1,4 +1,4 @@
-"""Collect the columns that divide the held-out rows into slices: those of the table, and measurements of images."""
+"""Collect the columns that divide the held-out rows into slices: columns of the table and measurements of images."""
 
 import numpy as np
 import pandas as pd
@@ -25,21 +25,21 @@ OWN = ("image_id", "image", "item")  # columns of a table that are no property o
 
 
 def sample_rows(rows: HeldOutRows, *, seed: int = 0) -> np.ndarray:
-    """Return the positions of the rows whose images are measured: all, or a random sample of `MEASURED`."""
+    """Return the positions of the rows whose images are measured: all rows, or `MEASURED` random ones."""
     if len(rows) <= MEASURED:
         return np.arange(len(rows))
     return np.sort(np.random.default_rng(seed).choice(len(rows), MEASURED, replace=False))
 
 
 def table_columns(table: Table) -> dict[str, np.ndarray]:
-    """Return the columns of a table that are neither ids, images, labels nor folds, by name."""
+    """Return the columns of a table by name, without ids, images, labels and folds."""
     frame = table.frame
     own = {*OWN, *table.columns, *fold_columns(frame)}
     return {str(name).removeprefix(OTHER): as_values(frame[name]) for name in frame if name not in own}
 
 
 def as_values(column: pd.Series) -> np.ndarray:
-    """Return a column as float64 if all its values are numbers, else as objects. None is a missing object."""
+    """Return a column as float64 if all its values are numbers, else as objects. A missing object is None."""
     numbers = pd.to_numeric(column, errors="coerce")
     if (numbers.notna() == column.notna()).all() and not pd.api.types.is_bool_dtype(column):
         return numbers.to_numpy(np.float64)
@@ -47,9 +47,9 @@ def as_values(column: pd.Series) -> np.ndarray:
 
 
 def fact_columns(facts: Facts, places: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """Return measurements of images by name, each with `count` values.
+    """Return measurements of images by name, each an array (count,).
 
-    Rows outside of `places` were not measured. They have NaN, or None in a column of texts.
+    `places` has the positions of the measured rows. Other rows have NaN, or None in a column of texts.
     """
     columns = {}
     values = {shown: getattr(facts, name) for name, shown in NAMES.items()}

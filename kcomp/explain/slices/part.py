@@ -35,7 +35,6 @@ REMEDIES = {  # what helps where a measurement matters
 
 
 def slice_part(rows: HeldOutRows, outcomes: Outcomes, progress: Callable[[int, int], None]) -> Part:
-    """Return the part about slices: groups of rows with a common property in which the models are worse."""
     if rows.table is None:
         verdict = "Slices need the rows of the recipe, which cannot be read."
         return Part("slices", Section("Slices", verdict), {"slices": []})
@@ -58,7 +57,7 @@ def slice_part(rows: HeldOutRows, outcomes: Outcomes, progress: Callable[[int, i
         section.pictures.append(slice_plot(slices[:DRAWN], outcomes))
         section.tables.append(("All slices, the clearest difference first", slice_table(slices, outcomes)))
     findings = tuple(slice_finding(each, rows, outcomes) for each in worse[:FINDINGS])
-    return Part("slices", section, {"slices": [describe(each) for each in slices]}, findings)
+    return Part("slices", section, {"slices": [slice_fields(each) for each in slices]}, findings)
 
 
 def harm_text(value: float, outcomes: Outcomes) -> str:
@@ -125,7 +124,6 @@ def slice_table(slices: Sequence[Slice], outcomes: Outcomes) -> PageTable:
     return PageTable(header, cells, marked=[place for place, each in enumerate(slices) if each.is_worse])
 
 
-def describe(each: Slice) -> dict[str, object]:
-    """Return the fields of a slice for explain.json."""
+def slice_fields(each: Slice) -> dict[str, object]:
     values = {name: value for name, value in asdict(each).items() if name != "rows"}
     return {**values, "is_worse": each.is_worse}

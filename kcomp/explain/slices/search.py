@@ -1,6 +1,7 @@
-"""Test which groups of rows, called slices, the models predict worse than the rest by more than chance.
+"""Test in which slices (groups of rows) the models are worse than in the other rows by more than chance.
 
-A slice is all rows with one value of a column or, for many different numbers, a fifth of the sorted rows.
+A slice is all rows with one value of a column. For a column with many different numbers, it is a fifth of the sorted
+rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +25,11 @@ Z = 1.959964  # of a 95 % interval
 class Slice:
     """A slice, and how much worse it is than the other rows.
 
-    The harm of a row says how bad it is; see `Outcomes.harm`.
+    The harm of a row says how bad its prediction is; see `Outcomes.harm`.
 
     Attributes:
         column: The name of the column.
-        value: The value, or the range of numbers, as a text.
+        value: The value, or the range of numbers, as text.
         rows: Positions of the rows.
         harm: The mean harm in the slice, with its 95 % interval.
         rest: The mean harm in all other rows with a known value.
@@ -56,14 +57,15 @@ class Slice:
 
 
 def find_slices(columns: Mapping[str, np.ndarray], harm: np.ndarray, classes: np.ndarray | None = None) -> list[Slice]:
-    """Return all slices of some columns, from the lowest to the highest p.
+    """Test all slices of some columns. Return them with the lowest p first.
 
-    Harm of 0 and 1 is tested with Fisher's exact test, other harm with the test of Mann and Whitney. Both are
+    Harm of 0 and 1 is tested with Fisher's exact test, other harm with the test of Mann and Whitney. Both tests are
     one-sided.
 
     Args:
-        columns: {name: values (rows,)}. The values are numbers, or texts. A missing number is NaN, a missing text None.
-        harm: How bad each row is, (rows,). Rows with NaN are left out.
+        columns: {name: values (rows,)}. The values are numbers or texts. A missing number is NaN, and a missing text
+            None.
+        harm: How bad the prediction of each row is, (rows,). Rows with NaN are left out.
         classes: The class of each row, (rows,), for `Slice.expected`. None without classes.
 
     References:
@@ -90,7 +92,7 @@ def find_slices(columns: Mapping[str, np.ndarray], harm: np.ndarray, classes: np
                     adjusted=1.0,
                 )
             )
-    return adjust(slices)
+    return correct_p_values(slices)
 
 
 def class_means(harm: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
@@ -101,9 +103,9 @@ def class_means(harm: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
 
 
 def slices_of(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the slices of one column: the value as a text, and whether each row is in the slice, bool (rows,).
+    """Yield the slices of one column: a text for the value, and whether each row is in the slice, bool (rows,).
 
-    Rows outside of `usable` are in no slice.
+    Rows outside of `usable`, bool (rows,), are in no slice.
     """
     distinct, counts = np.unique(values[usable].astype(str), return_counts=True)
     if len(distinct) < 2:
@@ -121,7 +123,7 @@ def is_numeric(values: np.ndarray) -> bool:
 
 
 def quantile_slices(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield a slice for each fifth of the usable rows by their `values`, as `slices_of` does."""
+    """Yield a slice for each fifth of the usable rows, sorted by `values`. The slices have the form of `slices_of`."""
     edges = np.unique(np.quantile(values[usable], np.linspace(0, 1, QUANTILES + 1)[1:-1]))
     numbers = np.searchsorted(edges, values, side="left")
     for place in range(len(edges) + 1):
@@ -131,7 +133,7 @@ def quantile_slices(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[st
 
 
 def mean_interval(harm: np.ndarray) -> Interval:
-    """Return the mean harm with its 95 % interval, which is Wilson's (1927) if all harm is 0 or 1."""
+    """Return the mean harm with its 95 % interval. If all harm is 0 or 1, this is Wilson's interval (1927)."""
     if set(np.unique(harm)) <= {0.0, 1.0}:
         return wilson_interval(int(harm.sum()), len(harm))
     mean, half = float(harm.mean()), Z * float(harm.std(ddof=1)) / np.sqrt(len(harm))
@@ -139,9 +141,9 @@ def mean_interval(harm: np.ndarray) -> Interval:
 
 
 def worse_by_chance(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Return the p-value of a slice: the probability of at least as much harm if its rows were chosen at random.
+    """Return the p-value of a slice: the probability of at least as much harm in as many random rows.
 
-    `inside` is the harm of the rows in the slice, `outside` that of the other rows.
+    `inside` has the harm of the rows in the slice, and `outside` the harm of the other rows.
     """
     from scipy import stats
 
@@ -151,7 +153,7 @@ def worse_by_chance(inside: np.ndarray, outside: np.ndarray) -> float:
     return float(stats.mannwhitneyu(inside, outside, alternative="greater", method="asymptotic").pvalue)
 
 
-def adjust(slices: Sequence[Slice]) -> list[Slice]:
+def correct_p_values(slices: Sequence[Slice]) -> list[Slice]:
     """Return the slices sorted by p, with `adjusted` set (Holm 1979)."""
     ordered = sorted(slices, key=lambda each: each.p)
     corrected = holm([each.p for each in ordered]).tolist()

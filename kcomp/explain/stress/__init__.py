@@ -1,1 +1,1 @@
-"""Changes of images that break a model, or would repair its predictions."""
+"""Find changes of images that break a model, and changes that would improve its predictions (repairs)."""

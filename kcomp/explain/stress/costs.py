@@ -1,4 +1,4 @@
-"""Measure how much each row costs in the recipe's metric, and whether a change of images raises the cost."""
+"""Compute how much each row costs in the recipe's metric, and test whether a change of images raises the cost."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from kcomp.metrics.metric import Metric
 
 
 def metric_of_stress(rows: HeldOutRows, outcomes: Outcomes) -> Metric:
-    """Return the recipe's metric as a function of labels and predictions. Its thresholds are fitted to all rows."""
+    """Return the recipe's metric as a function of labels and predictions, with fitted thresholds, if any."""
     metric, target = rows.scorer.metric, rows.target
     decisions = outcomes.fitted.decisions if outcomes.fitted else None
 
@@ -32,9 +32,9 @@ def row_harm(rows: HeldOutRows, outcomes: Outcomes, labels: np.ndarray, predicti
 def row_costs(
     metric: Metric, rows: HeldOutRows, outcomes: Outcomes, labels: np.ndarray, predictions: np.ndarray
 ) -> np.ndarray:
-    """Return what each row costs in the metric, (rows,). More is worse.
+    """Return the cost of each row, (rows,): its value in the metric, with the sign at which a higher cost is worse.
 
-    If the metric is no mean over rows, the cost is the harm of the row.
+    If the metric is not a mean over rows, the cost is the harm of the row; see `Outcomes.harm`.
     """
     if metric.rows is None:
         return row_harm(rows, outcomes, labels, predictions)
@@ -42,10 +42,10 @@ def row_costs(
     return -values if metric.higher_is_better else values
 
 
-def chance_of(low: np.ndarray, high: np.ndarray) -> float:
-    """Return a one-sided p-value: is `high` larger than `low` on average by more than chance?
+def p_value_of_increase(low: np.ndarray, high: np.ndarray) -> float:
+    """Return the one-sided p-value of whether the mean of `high` is above that of `low`. Both are (rows,).
 
-    Differences of -1, 0 and 1 are tested with McNemar's exact test, others with a paired t-test.
+    Differences of -1, 0 and 1 are tested with McNemar's exact test, and others with a paired t-test.
     """
     from scipy import stats
 

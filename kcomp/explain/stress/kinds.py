@@ -23,14 +23,15 @@ class Stress:
     Attributes:
         name: The name.
         unit: The unit of the strengths.
-        strengths: All strengths, in ascending order. `neutral` is not among them.
+        strengths: All strengths, in ascending order, without `neutral`.
         realistic: The strengths that images of a competition may really have.
         neutral: The strength that changes nothing.
-        remedy: What helps against the change: an augmentation of albumentations, or a view of `kcomp.views`.
+        remedy: What makes the model robust to the change: an augmentation of albumentations, or a view of
+            `kcomp.views`.
         change: Takes pixels, a strength and a random generator. Returns the changed pixels.
-        is_reversible: Whether another strength can undo the change, so that it may also improve an image.
+        is_reversible: Whether another strength can undo the change, so that the change may also improve an image.
         may_change_label: Whether a changed image may have another label, such as a mirrored letter.
-        names: Names of the strengths, in their order. () for strengths that are amounts.
+        names: Names of the strengths, in the same order. () for strengths that are amounts.
     """
 
     name: str
@@ -51,25 +52,25 @@ class Stress:
 
     @property
     def realistic_text(self) -> str:
-        """The realistic strengths as a text, such as "-15 or 15 degrees"."""
+        """The realistic strengths as text, such as "-15 or 15 degrees"."""
         if self.names:
             return " or ".join(map(self.describe, self.realistic))
         return f"{' or '.join(f'{strength:g}' for strength in self.realistic)} {self.unit}".strip()
 
 
 def planes(function: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
-    """Return the result of an OpenCV function that is called on each channel."""
+    """Apply an OpenCV function to each channel, and return all channels."""
     return np.stack([function(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, 2, 0)], 2)
 
 
 def warp(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Apply an affine map (2, 3) to the positions of the pixels. The image is mirrored at its borders."""
+    """Move the pixels by an affine map (2, 3). Beyond its borders, the image is mirrored."""
     size = pixels.shape[1], pixels.shape[0]
     return planes(lambda plane: cv2.warpAffine(plane, matrix, size, flags=cv2.INTER_LINEAR, borderMode=BORDER), pixels)
 
 
 def rotate(pixels: np.ndarray, degrees: float, draws: np.random.Generator) -> np.ndarray:
-    """Rotate counter-clockwise about the centre. A square image is rotated by multiples of 90 degrees without loss."""
+    """Rotate an image counter-clockwise about its centre. Multiples of 90 degrees lose no pixels of a square image."""
     height, width = pixels.shape[:2]
     if degrees % 90 == 0 and (height == width or degrees % 180 == 0):
         return np.ascontiguousarray(np.rot90(pixels, round(degrees / 90)))
@@ -77,18 +78,18 @@ def rotate(pixels: np.ndarray, degrees: float, draws: np.random.Generator) -> np
 
 
 def mirror(pixels: np.ndarray, strength: float, draws: np.random.Generator) -> np.ndarray:
-    """Swap left and right for strength 1, and turn upside down for strength 2."""
+    """Swap left and right at strength 1. Turn the image upside down at strength 2."""
     return np.ascontiguousarray(np.flip(pixels, 1 if strength == 1 else 0))
 
 
 def zoom(pixels: np.ndarray, factor: float, draws: np.random.Generator) -> np.ndarray:
-    """Enlarge the content about the centre by a factor. Below 1, it becomes smaller."""
+    """Enlarge the content about the centre by a factor. With a factor below 1, the content becomes smaller."""
     height, width = pixels.shape[:2]
     return warp(pixels, cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0.0, factor))
 
 
 def shift(pixels: np.ndarray, percent: float, draws: np.random.Generator) -> np.ndarray:
-    """Move the content by a share of the image's size, in a random direction."""
+    """Move the content in a random direction, by a percentage of the image's size."""
     angle = draws.uniform(0, 2 * np.pi)
     height, width = pixels.shape[:2]
     across, down = np.cos(angle) * width * percent / 100, np.sin(angle) * height * percent / 100
@@ -107,18 +108,18 @@ def change_contrast(pixels: np.ndarray, percent: float, draws: np.random.Generat
 
 
 def blur(pixels: np.ndarray, percent: float, draws: np.random.Generator) -> np.ndarray:
-    """Blur with a Gaussian kernel. Its standard deviation is a share of the shorter side."""
+    """Blur with a Gaussian kernel whose standard deviation is a percentage of the shorter side."""
     deviation = min(pixels.shape[:2]) * percent / 100
     return planes(lambda plane: cv2.GaussianBlur(plane, (0, 0), deviation, borderType=BORDER), pixels)
 
 
 def add_noise(pixels: np.ndarray, deviation: float, draws: np.random.Generator) -> np.ndarray:
-    """Add Gaussian noise to each value, with a standard deviation in grey values (0 to 255)."""
+    """Add Gaussian noise with this standard deviation to each value (0 to 255)."""
     return clipped(pixels + deviation * draws.standard_normal(pixels.shape, np.float32))
 
 
 def compress(pixels: np.ndarray, quality: float, draws: np.random.Generator) -> np.ndarray:
-    """Save as JPEG of a quality from 1 to 100, and read the result."""
+    """Compress an image as JPEG with a quality from 1 to 100, and decode it."""
     options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
     if pixels.shape[2] == 3:
         return cv2.imdecode(cv2.imencode(".jpg", pixels, options)[1], cv2.IMREAD_COLOR)
@@ -126,7 +127,7 @@ def compress(pixels: np.ndarray, quality: float, draws: np.random.Generator) -> 
 
 
 def occlude(pixels: np.ndarray, percent: float, draws: np.random.Generator) -> np.ndarray:
-    """Cover a share of the area by a grey rectangle of the image's shape, at a random place."""
+    """Cover a percentage of the area by a grey rectangle at a random place. It has the aspect ratio of the image."""
     height, width = pixels.shape[:2]
     side = np.sqrt(percent / 100)
     tall, wide = max(1, round(height * side)), max(1, round(width * side))

@@ -1,4 +1,4 @@
-"""Show which changes of the images break a model, and which augmentation or view helps against each."""
+"""Show which changes of the images break a model, and which augmentation or view helps against each change."""
 
 from collections.abc import Callable, Sequence
 
@@ -28,8 +28,8 @@ def stress_part(
 ) -> list[Part]:
     """Return two parts of the page: a ranking of the changes of images, and the score at each strength.
 
-    `count` is the largest number of images to change. If changed images cannot be predicted, return a
-    single part that says so.
+    `count` is the largest number of images to change. If changed images cannot be predicted, return a single part that
+    says so.
     """
     if rows.table is None:
         return [Part("stress", Section("Stress", "Stress needs the images of the recipe, which cannot be read."))]
@@ -54,7 +54,7 @@ def stress_part(
     section.tables.append(("Changes, the most important first", ranking_table(results)))
     shown = f"{metric} of {stressed.first.sum()} images at each strength, compared with the unchanged images."
     curves = Section("Stress curves", shown)
-    curves.pictures += [curve(result, metric) for result in results]
+    curves.pictures += [score_plot(result, metric) for result in results]
     return [
         Part("stress", section, numbers(results, stressed), findings_of(results, metric)),
         Part("stress_curves", curves),
@@ -62,7 +62,6 @@ def stress_part(
 
 
 def best_member(rows: HeldOutRows, scores: Scores) -> int:
-    """Return the position of the member with the best score."""
     best, place = None, 0
     for position, each in enumerate(scores.members.values()):
         if rows.scorer.metric.is_better(each.mean, best):
@@ -126,8 +125,8 @@ def ranking_table(results: Sequence[StressResult]) -> PageTable:
     return PageTable(header, cells, marked=[place for place, result in enumerate(results) if result.is_repair])
 
 
-def curve(result: StressResult, metric: str) -> tuple[str, bytes]:
-    """Return a caption, and a plot of the score at each strength."""
+def score_plot(result: StressResult, metric: str) -> tuple[str, bytes]:
+    """Return a caption and a plot of the score at each strength."""
     kind = result.kind
     if kind.names:
         return kind.name, plots.bars(["unchanged", *kind.names], [result.unchanged, *result.scores], xlabel=metric)

@@ -1,4 +1,4 @@
-"""Change held-out images, and predict each with the run that held it out."""
+"""Change held-out images, and predict each image with the run that held it out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,9 +22,9 @@ UNTOUCHED = Stress("untouched", "", (0.0,), (0.0,), 0.0, "", lambda pixels, stre
 
 
 def sample_rows(rows: HeldOutRows, candidates: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
-    """Return `count` of the positions `candidates`, or all if there are fewer, sorted.
+    """Return `count` of the positions in `candidates`, sorted. Return all if there are fewer.
 
-    Each stratum of the labels, such as a class, has about the same share of the sample as of the candidates.
+    The sample is stratified: each class, for example, has about the same share in it as in `candidates`.
     """
     if len(candidates) <= count:
         return candidates
@@ -46,13 +46,13 @@ def predict_changed(
     strengths: Mapping[str, tuple[float, ...]],
     progress: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
-    """Return predictions of changed images, each by the run that held out the original.
+    """Predict changed images, each with the run that held out the original image.
 
     The change is applied to the original image, before the recipe resizes it.
 
     Args:
         rows: All rows.
-        place: Position of the member whose runs predict.
+        place: Position of the member (all runs that differ only in their fold) whose runs predict.
         chosen: Positions of the rows to predict.
         strengths: The strengths to apply, by the name of the change. "untouched" has (0.0,).
         progress: Called with the number of images that were predicted since the last call.
@@ -75,9 +75,9 @@ def predict_changed(
 
 
 def predictor_of(run: Run, rows: HeldOutRows, chosen: np.ndarray) -> Callable[[Stress], np.ndarray]:
-    """Return a function that predicts the rows `chosen` at all strengths of a change.
+    """Return a function that predicts the rows `chosen` with a run.
 
-    The function takes the change, and returns predictions (strengths, rows, prediction columns).
+    The function takes a kind of change. It returns predictions at all strengths, (strengths, rows, prediction columns).
     """
     from kcomp.experiment.build import build_batches
     from kcomp.prediction.forward import compile_forward, predict_rows
@@ -100,11 +100,11 @@ def predictor_of(run: Run, rows: HeldOutRows, chosen: np.ndarray) -> Callable[[S
 
 
 def decode_once(table: Table, *, channels: int, side: int) -> Table:
-    """Return a table whose images are functions that decode the original image once, and then return it from memory.
+    """Return a table whose images are functions. Each function decodes its image at the first call, and remembers it.
 
     Args:
         table: The table.
-        channels: How many channels the decoded images have.
+        channels: The number of channels of the decoded images.
         side: Larger images are reduced to this longer side.
     """
     import pandas as pd
@@ -117,7 +117,7 @@ def decode_once(table: Table, *, channels: int, side: int) -> Table:
 
 
 def change_table(table: Table, kind: Stress) -> Table:
-    """Return a table with all rows at the first strength of a change, then all rows at the next, and so on.
+    """Return a table of changed images: all rows at the first strength, then all rows at the second, and so on.
 
     The images of `table` must be functions that return pixels.
     """
@@ -135,9 +135,9 @@ def change_table(table: Table, kind: Stress) -> Table:
 
 
 def changed_image(load: Any, kind: Stress, strength: float, item: int) -> Callable[[], np.ndarray]:
-    """Return a function that changes the pixels that `load` returns.
+    """Return a function that calls `load` for the pixels of an image, and changes them.
 
-    The random numbers depend only on `item`, a number of the image id, and on the kind of change.
+    The random numbers depend only on the kind of change and on `item`, a hash of the image id.
     """
 
     def change() -> np.ndarray:
@@ -148,7 +148,7 @@ def changed_image(load: Any, kind: Stress, strength: float, item: int) -> Callab
 
 
 def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Return an image, reduced to a longer side of `side` if it is larger."""
+    """Reduce an image to a longer side of `side`. Return a smaller image unchanged."""
     factor = side / max(pixels.shape[:2])
     if factor >= 1:
         return pixels

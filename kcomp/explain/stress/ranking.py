@@ -1,4 +1,4 @@
-"""Rank changes of images: by the score that they cost, or by the score that reversing them would gain."""
+"""Rank changes of images: by how much they lower the score, or raise it if they are repairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ import numpy as np
 
 from kcomp.explain.held_out.outcomes import Outcomes
 from kcomp.explain.held_out.rows import HeldOutRows
-from kcomp.explain.stress.costs import chance_of, metric_of_stress, row_costs
+from kcomp.explain.stress.costs import metric_of_stress, p_value_of_increase, row_costs
 from kcomp.explain.stress.kinds import KINDS, Stress
 from kcomp.explain.stress.repairs import Repair, best_repair, repairs_of
 from kcomp.explain.stress.stressed import Stressed
@@ -21,14 +21,14 @@ class StressResult:
     """What one kind of change does to the score.
 
     Attributes:
-        kind: The change.
-        scores: The score at each strength, of the rows that were predicted at all strengths.
+        kind: The kind of change.
+        scores: The score at each strength, on the rows that were predicted at all strengths.
         unchanged: The score of the same rows without a change.
         untouched: The score of all sampled rows without a change.
         realistic: The mean score of all sampled rows at the realistic strengths.
-        loss: How much worse the score is at the realistic strengths, on average, with its 95 % interval. Above 0 is
+        loss: How much worse the score is at the realistic strengths on average, with its 95 % interval. Above 0 is
             worse.
-        p: The probability of so many worse rows by chance, corrected for the number of kinds (Holm 1979).
+        p: The probability that so many rows are worse by chance, corrected for the number of kinds (Holm 1979).
         repair: The best repair by this kind of change. None for a kind that cannot be reversed.
     """
 
@@ -43,7 +43,10 @@ class StressResult:
 
     @property
     def is_repair(self) -> bool:
-        """Whether `repair` raises the score beyond chance. The held-out images then seem to have this change."""
+        """Whether `repair` raises the score beyond chance.
+
+        If so, the held-out images seem to have this change already.
+        """
         return self.repair is not None and self.repair.gain > 0 and self.repair.p <= FALSE_ALARMS
 
     @property
@@ -53,7 +56,10 @@ class StressResult:
 
     @property
     def order(self) -> tuple[bool, bool, float]:
-        """The sort key: first significant repairs, last changes that may change the label, otherwise by loss."""
+        """The key to sort results. Repairs beyond chance come first, and changes that may change the label last.
+
+        Repairs are sorted by gain, and the other changes by loss.
+        """
         if self.is_repair and self.repair:
             return False, False, -self.repair.gain
         return True, self.kind.may_change_label, -float(np.nan_to_num(self.loss.mean, nan=-np.inf))
@@ -62,8 +68,8 @@ class StressResult:
 def rank_stress(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed) -> list[StressResult]:
     """Return the result of each kind of change, the most important first.
 
-    First come repairs: changes of the held-out images that raise the score. Then come the changes that lower the score
-    most.
+    Repairs, which are changes of the held-out images that raise the score, come first. Then come the changes that lower
+    the score most.
     """
     results = [result_of(rows, outcomes, stressed, kind) for kind in KINDS]
     results = [replace(each, p=p) for each, p in zip(results, holm([each.p for each in results]).tolist(), strict=True)]
@@ -85,7 +91,7 @@ def result_of(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: S
         untouched=metric(labels, stressed.untouched),
         realistic=float(np.mean([metric(labels, values) for values in realistic])),
         loss=loss if metric.higher_is_better else loss.negative(),
-        p=chance_of(before, after),
+        p=p_value_of_increase(before, after),
         repair=None,
     )
 

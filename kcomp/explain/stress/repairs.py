@@ -7,7 +7,7 @@ import numpy as np
 
 from kcomp.explain.held_out.outcomes import Outcomes, true_classes
 from kcomp.explain.held_out.rows import HeldOutRows
-from kcomp.explain.stress.costs import chance_of, metric_of_stress, row_harm
+from kcomp.explain.stress.costs import metric_of_stress, p_value_of_increase, row_harm
 from kcomp.explain.stress.kinds import KINDS, Stress
 from kcomp.explain.stress.stressed import Stressed
 from kcomp.metrics.metric import Metric
@@ -19,15 +19,15 @@ OWN = "another strength for each image"
 
 @dataclass(frozen=True)
 class Repair:
-    """How much better the score would be if a change were applied to the held-out images.
+    """A change of the held-out images that may raise the score.
 
     Attributes:
-        how: The change as a text, such as a strength with its unit.
-        strengths: The strengths that it uses.
+        how: The change as text, such as a strength with its unit.
+        strengths: The strengths that are used.
         score: The score with the change.
         gain: How much better the score is. Above 0 is better.
-        p: The probability of so many better rows by chance. `rank_stress` corrects it for all tested repairs (Holm
-            1979).
+        p: The probability that so many rows are better by chance. `rank_stress` corrects it for all tested repairs
+            (Holm 1979).
     """
 
     how: str
@@ -38,9 +38,10 @@ class Repair:
 
 
 def repairs_of(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: Stress) -> list[Repair]:
-    """Return the tested repairs by a kind of change. A kind that cannot be reversed has none.
+    """Return the tested repairs by a kind of change. There are none for a kind that cannot be reversed.
 
-    A repair uses one strength for all images, the most confident strength for each image, or `own_strengths`.
+    A repair uses one strength for all images, for each image the strength with the highest confidence, or
+    `own_strengths`.
     """
     if not kind.is_reversible:
         return []
@@ -70,26 +71,26 @@ def repair_by(
     present: np.ndarray,
     values: np.ndarray,
 ) -> Repair:
-    """Return the repair with the predictions `values`, compared with those of the unchanged images.
+    """Compare the predictions of changed images with those of the unchanged images, and return the repair.
 
     Args:
-        how: The change as a text.
-        strengths: The strengths that it uses.
+        how: The change as text.
+        strengths: The strengths that are used.
         rows: All held-out rows.
         outcomes: The outcome of each row.
         metric: The metric.
         stressed: The predictions of the unchanged images.
-        present: Which of the sampled rows are used, bool.
-        values: Their predictions after the change, (used rows, prediction columns).
+        present: Which of the sampled rows are used, bool (sampled rows,).
+        values: The predictions of the used rows after the change, (used rows, prediction columns).
     """
     labels, untouched = rows.labels[stressed.rows][present], stressed.untouched[present]
     score, before = metric(labels, values), metric(labels, untouched)
-    p = chance_of(row_harm(rows, outcomes, labels, values), row_harm(rows, outcomes, labels, untouched))
+    p = p_value_of_increase(row_harm(rows, outcomes, labels, values), row_harm(rows, outcomes, labels, untouched))
     return Repair(how, strengths, score, (score - before) * (1 if metric.higher_is_better else -1), p)
 
 
 def rows_confidence(rows: HeldOutRows, predictions: np.ndarray) -> np.ndarray:
-    """Return the confidence of each row, as a mean over its labels, (rows,). NaN without probabilities."""
+    """Return the confidence of each row, (rows,). For several labels, it is their mean. NaN without probabilities."""
     try:
         return rows.target.confidence(predictions).mean(1)
     except ValueError:
@@ -99,14 +100,14 @@ def rows_confidence(rows: HeldOutRows, predictions: np.ndarray) -> np.ndarray:
 def own_strengths(
     rows: HeldOutRows, outcomes: Outcomes, metric: Metric, stressed: Stressed, kind: Stress
 ) -> Repair | None:
-    """Return the repair that gives each image its own strength: the first at which a wrong row becomes right.
+    """Return the repair that uses for each image the first strength at which a wrong row becomes right.
 
-    docs/internals/explain.md describes how it is tested against chance.
+    Chance alone makes some wrong rows right. If c is the share of wrong rows that chance makes right, and h the share
+    that the change makes right, the gain is multiplied by s = (h - c) / (1 - c). docs/internals/explain.md describes
+    the test.
 
     Returns:
-        The repair. If chance makes a share c of the wrong rows right, and the change a share h, the gain is multiplied
-            by
-        s = (h - c) / (1 - c). None if s is below `REPAIRED`, or the target is not one of at least three classes.
+        The repair. None if s is below `REPAIRED`, or unless each row has one of at least three classes.
     """
     present = np.asarray(stressed.known(kind.name).all(0))
     labels, untouched = rows.labels[stressed.rows][present], stressed.untouched[present]
@@ -126,7 +127,7 @@ def own_strengths(
     best[wrong] = first_right(rows, changed, true[wrong], untouched[wrong])
     before = metric(labels, untouched)
     score = before + share * (metric(labels, best) - before)
-    p = max(tail_of_sum(chance, int(repaired.sum())), chance_of(hits - expected, repaired - chance))
+    p = max(chance_of_at_least(chance, int(repaired.sum())), p_value_of_increase(hits - expected, repaired - chance))
     text = f"{OWN} ({repaired.mean():.0%} of the wrong rows become right, {chance.mean():.0%} by chance)"
     return Repair(text, kind.strengths, score, (score - before) * (1 if metric.higher_is_better else -1), p)
 
@@ -134,13 +135,12 @@ def own_strengths(
 def hits_and_chance(
     rows: HeldOutRows, changed: np.ndarray, true: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return whether some strength predicts a row's class (1 or 0), and the probability of this by chance, (rows,)
-    each.
+    """Return two arrays (rows,): whether some strength predicts the true class, and the probability of this by chance.
 
     Args:
-        rows: All rows.
+        rows: All rows, which have the target.
         changed: Predictions (strengths, rows, prediction columns).
-        true: The class of each row.
+        true: The true class of each row, int (rows,).
         weights: The probability of each class by chance, (rows, classes). Each row sums to 1.
     """
     decided = np.stack([rows.target.decide(values) for values in changed])
@@ -149,7 +149,7 @@ def hits_and_chance(
 
 
 def realistic_of_others(stressed: Stressed, kind: Stress) -> np.ndarray:
-    """Return the predictions at the realistic strengths of all other kinds, (strengths, rows, prediction columns)."""
+    """Return the predictions at the realistic strengths of all other changes, (strengths, rows, prediction columns)."""
     places = [
         stressed.changed[other.name][other.strengths.index(strength)]
         for other in KINDS
@@ -160,7 +160,7 @@ def realistic_of_others(stressed: Stressed, kind: Stress) -> np.ndarray:
 
 
 def class_shares(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Return the share of each class in `true`, without the row's predicted class, (rows, classes).
+    """Return for each row the share of each class in `true`, after its own predicted class is removed, (rows, classes).
 
     Each row sums to 1.
     """
@@ -171,7 +171,7 @@ def class_shares(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.nd
 
 
 def first_right(rows: HeldOutRows, changed: np.ndarray, true: np.ndarray, untouched: np.ndarray) -> np.ndarray:
-    """Return each row's prediction at the first strength that predicts its class, or else its unchanged prediction."""
+    """Return each row's prediction at the first strength that predicts the true class, else the unchanged one."""
     values = untouched.copy()
     for each in changed[::-1]:
         right = rows.target.decide(each) == true
@@ -179,8 +179,11 @@ def first_right(rows: HeldOutRows, changed: np.ndarray, true: np.ndarray, untouc
     return values
 
 
-def tail_of_sum(chances: np.ndarray, count: int) -> float:
-    """Return the probability that at least `count` of independent events with these probabilities happen."""
+def chance_of_at_least(chances: np.ndarray, count: int) -> float:
+    """Return the probability that at least `count` of several independent events happen.
+
+    `chances` has their probabilities.
+    """
     distribution = np.ones(1)
     for chance in chances:
         distribution = np.convolve(distribution, [1 - chance, chance])
@@ -188,9 +191,10 @@ def tail_of_sum(chances: np.ndarray, count: int) -> float:
 
 
 def best_repair(repairs: Sequence[Repair], false_alarms: float) -> Repair | None:
-    """Return the repair with the greatest gain, or None without a repair.
+    """Return the repair with the greatest gain, or None if there are no repairs.
 
-    If some repairs have a p of at most `false_alarms`, only these count.
+    If some repairs are significant (p is at most `false_alarms`), only these are compared. A significant repair with a
+    single strength is preferred if it has at least 90 % of the greatest gain.
     """
     significant = [repair for repair in repairs if repair.p <= false_alarms and repair.gain > 0]
     best = max(significant or repairs, key=gain_of, default=None)

@@ -1,4 +1,4 @@
-"""Predict a few rows under every change, and the other rows only where the result matters."""
+"""Predict a few rows at every strength of every change, and the other rows only at strengths that matter."""
 
 import time
 from collections.abc import Callable
@@ -21,9 +21,9 @@ Progress = Callable[[int, int], None]
 def predict_stages(
     rows: HeldOutRows, outcomes: Outcomes, place: int, chosen: np.ndarray, progress: Progress
 ) -> Stressed:
-    """Return the predictions of the rows `chosen` under changes.
+    """Predict the rows `chosen` with changed images.
 
-    About a quarter of the rows is predicted at every strength, the others only at `promising_strengths`.
+    About a quarter of the rows are predicted at every strength, and the others only at `promising_strengths`.
     """
     start = time.perf_counter()
     first = np.isin(chosen, sample_rows(rows, chosen, max(FEWEST, len(chosen) // 4)))
@@ -53,7 +53,7 @@ def count(strengths: dict[str, tuple[float, ...]]) -> int:
 
 
 def promising_strengths(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: Stress) -> tuple[float, ...]:
-    """Return the realistic strengths of a kind of change, and those that repaired images among the first rows."""
+    """Return the strengths of a kind of change that are realistic, or that improved the score of the first rows."""
     chosen = set(kind.realistic)
     for repair in repairs_of(rows, outcomes, stressed, kind):
         if repair.gain > 0 and repair.p <= PROMISING:
@@ -72,8 +72,8 @@ def join_stages(
 
     Args:
         stressed: Predictions of the first rows at all strengths.
-        chosen: Positions of all rows.
-        first: Whether each of them is one of the first rows, (rows,).
+        chosen: Positions of all predicted rows.
+        first: Whether each position in `chosen` is one of the first rows, bool (rows,).
         more: Predictions of the other rows, by the name of the change.
         strengths: The strengths of `more`, by the name of the change.
     """

@@ -10,13 +10,14 @@ class Stressed:
     """The predictions of changed images.
 
     Attributes:
-        rows: Positions of the rows that were changed, a stratified sample.
-        first: Whether a row was predicted at every strength, bool (rows,).
-        place: Position of the member whose runs predicted them.
+        rows: Positions of the rows whose images were changed, a stratified sample.
+        first: Whether each row was predicted at every strength, bool (rows,).
+        place: Position of the member whose runs predicted the rows. A member is all runs that differ only in their
+            fold.
         untouched: Predictions of the unchanged images, (rows, prediction columns).
         changed: Predictions by the name of the change, (strengths, rows, prediction columns). NaN where a row was not
             predicted.
-        seconds: How many seconds the predictions took.
+        seconds: The time of the predictions in seconds.
     """
 
     rows: np.ndarray
@@ -27,6 +28,6 @@ class Stressed:
     seconds: float
 
     def known(self, name: str) -> np.ndarray:
-        """Return whether each row was predicted at each strength of a kind, bool (strengths, rows)."""
+        """Return whether each row was predicted at each strength of this change, bool (strengths, rows)."""
         known: np.ndarray = ~np.isnan(self.changed[name]).any(2)
         return known
