@@ -106,7 +106,10 @@ class Lookahead(keras.optimizers.Optimizer):
             variable.assign(ops.where(moves, moved, variable.value))
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        """Finish the weights as `inner` does after the last update: with `use_ema`, they become their averages."""
+        """Finish the weights as `inner` does after the last update.
+
+        With `use_ema`, each weight becomes its moving average.
+        """
         self.inner.finalize_variable_values(var_list)
 
     def get_config(self) -> dict[str, Any]:
@@ -147,7 +150,7 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
     """
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
-        """Update one weight and its two variables by its gradient."""
+        """Update one weight, and the optimizer's two variables for this weight."""
         # On PyTorch, Keras 3.15 computes x from the new z in place of the old.
         index = self._get_variable_index(variable)
         z, second = self._momentums[index], self._velocities[index]

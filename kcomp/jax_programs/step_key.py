@@ -10,7 +10,7 @@ from kcomp.jax_programs import network_key
 
 
 def cache_key_of_step(model: Any) -> str | None:
-    """Return the cache key of a model's compiled training step. Steps with one key compute the same function.
+    """Return the cache key of a model's compiled training step. Steps with equal keys compute the same function.
 
     Return None for a step with code from outside Keras and kcomp, nested optimizers or an average of weights. `model`
     is a kcomp.training.mixed.Mixed.

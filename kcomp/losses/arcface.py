@@ -1,4 +1,4 @@
-"""A cross-entropy of angles with a margin."""
+"""A cross-entropy that requires a margin between the angles to classes."""
 
 import math
 from typing import Any

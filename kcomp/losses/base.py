@@ -1,4 +1,4 @@
-"""The base class of losses that know the target."""
+"""The base class of losses that depend on the target, the kind of labels."""
 
 import inspect
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from kcomp.targets.losses import MaskedLoss
 
 
 class TargetLoss(MaskedLoss):
-    """A loss of labels and logits that needs to know the target, the kind of labels.
+    """A loss of labels and logits that depends on the target, the kind of labels.
 
     A subclass lists the classes of its targets in `fits`, stores each of its arguments as an attribute of the same
     name, and defines `elements`, the loss of each single label. The base class leaves out missing labels (NaN) and

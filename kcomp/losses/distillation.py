@@ -9,7 +9,7 @@ from kcomp.targets import AnyOf, OneOf, Target
 
 
 class Distillation(TargetLoss):
-    """Cross-entropy of labels and of logits divided by a temperature, times the square of the temperature.
+    """Cross-entropy of labels and logits / temperature, multiplied by temperature ** 2.
 
     Use it with labels of the same temperature: `data.with_pseudo(table, path, temperature=...)`. With weight=1 in
     `with_pseudo`, this is the loss of soft labels of Hinton et al. With a lower weight, Hinton et al. compare the true

@@ -10,7 +10,7 @@ from kcomp.targets import AnyOf, OneOf, Target
 
 
 class GeneralizedCrossentropy(TargetLoss):
-    """A loss between cross-entropy and mean absolute error, which wrong labels influence less.
+    """A loss between cross-entropy and mean absolute error, less influenced by wrong labels than cross-entropy.
 
     With the probability p of a label, the loss of a label of 1 is
 

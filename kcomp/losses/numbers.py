@@ -12,13 +12,13 @@ from kcomp.targets.losses import huber, tweedie
 class Huber(TargetLoss):
     """Squared error of small errors, and absolute error of large ones.
 
-    The loss of an error e is e ** 2 / 2 up to |e| = delta, and delta * (|e| - delta / 2) above. For numbers, e is in
-    standard deviations of the labels, and missing numbers are left out. For grades with loss_name="regression", e is in
-    grades.
+    The loss of an error e is e ** 2 / 2 up to |e| = delta, and delta * (|e| - delta / 2) above. For `Numbers`, e is in
+    standard deviations of the labels, and missing labels are left out. For `Grades` with loss_name="regression", e is
+    in grades.
 
     Args:
         delta: The error from which the loss is linear, above 0, in the unit of e. With 1, it is the default loss of
-            numbers.
+            `Numbers`.
         target: The target of the labels. None in a recipe, where the stage sets it.
 
     Raises:
@@ -59,7 +59,7 @@ class Huber(TargetLoss):
 
 
 class Tweedie(TargetLoss):
-    """Deviance of a Tweedie distribution: for numbers from 0 whose spread grows with their mean, such as counts.
+    """Deviance of a Tweedie distribution: for numbers of at least 0 whose spread grows with their mean, such as counts.
 
     With a label y, a prediction m above 0 and the power p, the loss is
 

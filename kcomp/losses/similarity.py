@@ -68,10 +68,10 @@ class SimilaritySmoothing(TargetLoss):
 
 
 def class_similarity(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
-    """Return how similar classes are by the predictions of trained networks, for `SimilaritySmoothing`.
+    """Return how similar classes are according to predictions of trained networks, for `SimilaritySmoothing`.
 
-    The similarity of class j to class i is the mean predicted probability of class j in the rows of class i. Each row
-    of the result is divided by its sum without the diagonal, which is 0.
+    The similarity of class j to class i is the mean predicted probability of class j in the rows of class i. The
+    diagonal of the result is then set to 0, and each row is divided by its sum.
 
     Use out-of-fold predictions, because a network is almost certain of the rows that it was trained on. The result
     summarizes the labels of all rows, so it contains a little information about the labels of held-out rows. To avoid
