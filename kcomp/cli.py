@@ -3,6 +3,7 @@
 import click
 
 from kcomp import __version__
+from kcomp.commands.cache import cache
 from kcomp.commands.check import check
 from kcomp.commands.compare import compare
 from kcomp.commands.diff import diff
@@ -39,6 +40,7 @@ COMMANDS = {
     "Look at recipes and runs": (layers, runs, explain, compare, diff, verify),
     "Predict and join": (predict, ensemble, soup, pseudo),
     "Submit and export": (submit, export),
+    "Manage files": (cache,),
 }
 for section in COMMANDS.values():
     for command in section:

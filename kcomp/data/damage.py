@@ -16,6 +16,7 @@ import cv2
 import PIL
 
 from kcomp.system.cache import cache_folder
+from kcomp.system.file_version import file_version
 from kcomp.system.notices import notice
 
 PROGRAM = Path(__file__).with_name("check_process.py")
@@ -70,9 +71,8 @@ def check_key(path: str) -> str:
         OSError: If there is no such file.
         ValueError: If the path is not valid, because it contains a zero byte.
     """
-    status = os.stat(path)  # noqa: PTH116  # faster than Path
-    content = f"{status.st_size} {status.st_mtime_ns} {os.path.abspath(path)}"  # noqa: PTH100
-    return hashlib.blake2b(f"{SETTINGS} {content}".encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    content = f"{SETTINGS} {file_version(path)}".encode(errors="surrogateescape")
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 SETTINGS = f"1 {cv2.__version__} {PIL.__version__}"

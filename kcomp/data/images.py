@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import os
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,8 @@ from kcomp.data.resampling import RESAMPLING, resample
 from kcomp.data.tables import Image
 from kcomp.data.value_range import ValueRange, check_range
 from kcomp.system.cache import cache_folder
+from kcomp.system.file_version import file_version
+from kcomp.system.processor import processor_key
 
 FITS = ("stretch", "shorter", "crop")
 SMALL = 32 * 32  # pixels; images this small are not cached: decoding is as fast as reading the cache
@@ -83,7 +84,7 @@ class Images:
     @property
     def settings(self) -> str:
         """A text with every setting that changes the pixels, for the cache key of an image."""
-        versions = f"{cv2.__version__} {PIL.__version__}"
+        versions = f"{cv2.__version__} {PIL.__version__} {processor_key()}"
         return f"{versions} {self.size} {self.fit} {self.resampling} {self.reduced} {self.value_range} {self.channels}"
 
     @property
@@ -154,14 +155,13 @@ class Images:
 def identity_of(image: Image) -> str | None:
     """Return a text that changes with an image, for the cache of decoded images.
 
-    It has the path, size and time of a file, the hash of bytes, or the attribute `identity` of a function. Return None
-    for an array, or for a function without this attribute.
+    It has the path, size, times and inode of a file, the hash of bytes, or the attribute `identity` of a function.
+    Return None for an array, or for a function without this attribute.
     """
     if isinstance(image, bytes):
         return f"bytes {hashlib.sha256(image).hexdigest()}"
     if isinstance(image, str | Path):
-        status = os.stat(image)  # noqa: PTH116  # faster than Path
-        return f"file {status.st_size} {status.st_mtime_ns} {os.path.abspath(image)}"  # noqa: PTH100
+        return f"file {file_version(image)}"
     return getattr(image, "identity", None)
 
 

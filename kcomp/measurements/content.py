@@ -12,6 +12,7 @@ from kcomp.data.damage import FileCheck
 from kcomp.data.decoding import read_all_channels, read_pixels
 from kcomp.data.tables import Image
 from kcomp.data.value_range import ValueRange, measure_range, to_eight_bits
+from kcomp.system.file_version import file_version
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,11 @@ def cache_identity(image: Image) -> str | None:
     path = file_of(image)
     if path:
         try:
-            status = os.stat(path)  # noqa: PTH116  # faster than Path
+            version = file_version(path)
         except (OSError, ValueError):
             return None
-        times = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
         part = f"{image.edges} {image.shares}" if isinstance(image, Crop) else ""
-        return f"file {status.st_size} {times} {part} {os.path.abspath(path)}"  # noqa: PTH100
+        return f"file {part} {version}"
     if isinstance(image, bytes):
         return f"bytes {hash_of(image)}"
     if isinstance(image, np.ndarray):

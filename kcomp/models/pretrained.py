@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import importlib
 import os
 import re
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 
 from kcomp.system.cache import cache_folder
+from kcomp.system.file_version import file_version
 from kcomp.system.files import moved_into
 
 _skipping: ContextVar[bool] = ContextVar("skipping", default=False)
@@ -64,12 +66,14 @@ def load_lite_weights(name: str, network: keras.Model) -> None:
 
     name: the network's name, such as "efficientnet_lite0".
     """
-    path = cache_folder() / "weights" / f"{name}-imagenet.weights.h5"
+    source = pytorch_file(name)
+    mark = hashlib.sha256(f"{file_version(source)} {keras.__version__}".encode()).hexdigest()[:12]
+    path = cache_folder() / "weights" / f"{name}-imagenet-{mark}.weights.h5"
     if path.is_file():
         with contextlib.suppress(OSError, KeyError, ValueError):
             network.load_weights(path)
             return
-    convert(read_pytorch_file(pytorch_file(name)), network)
+    convert(read_pytorch_file(source), network)
     with contextlib.suppress(OSError), moved_into(path) as temporary:  # two processes may convert at the same time
         check_space(temporary.parent, 2 * sum(array.nbytes for array in network.get_weights()))
         network.save_weights(temporary)

@@ -10,6 +10,7 @@ from kcomp.system.cache import cache_folder
 from kcomp.system.determinism import determinism_is_on, use_determinism
 from kcomp.system.import_hook import WithoutPyTorch
 from kcomp.system.memory import keep_freed_memory
+from kcomp.system.processor import processor_key
 from kcomp.system.wait_policy import set_wait_policy
 
 BACKENDS = ("jax", "torch")
@@ -62,7 +63,7 @@ def prepare_backend(backend: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if backend == "jax":
         sys.meta_path.insert(0, WithoutPyTorch())
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax"))
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax" / processor_key()))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     else:

@@ -12,13 +12,14 @@ import kcomp
 from kcomp.data.splits import check_fold, fold_numbers, repeat_of
 from kcomp.data.tables import Table
 from kcomp.engine.devices import device_count
-from kcomp.engine.machine import processor, threads
+from kcomp.engine.threads import threads
 from kcomp.experiment.build import fit_target
 from kcomp.metrics.scores import Scorer
 from kcomp.recipe import Loaded
 from kcomp.system.code_version import code_version
 from kcomp.system.determinism import determinism_is_on
 from kcomp.system.fast_switch import fast_paths_are_on
+from kcomp.system.processor import processor_name
 from kcomp.training.origin import Origin
 
 
@@ -46,7 +47,7 @@ def build_manifest(
         "fingerprint": loaded.fingerprint(),
         "backend": backend,
         "device": device(),
-        "processor": processor(),
+        "processor": processor_name(),
         "threads": threads(),
         "deterministic": determinism_is_on(),
         "fast": fast_paths_are_on(),

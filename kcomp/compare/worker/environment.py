@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 import kcomp
-from kcomp.engine.machine import threads
 from kcomp.engine.precision import precision_in_use
+from kcomp.engine.threads import threads
 from kcomp.training.manifest import device
 
 
