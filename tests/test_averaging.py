@@ -92,7 +92,7 @@ from pathlib import Path
 from kcomp.metrics import log_loss
 from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
-from kcomp.training.state import TrainingProgress
+from kcomp.training.progress import TrainingProgress
 table = data.sklearn_digits().rows(np.arange(40))
 table = data.Table(table.frame[["image_id", "image"]].assign(a=[1.0, 0.0] * 20, b=[0.0, 1.0] * 20), targets.OneOf(("a", "b")))
 rows, training = (data.Batches(table, 2, batch_size=8, training=training, seed=0) for training in (False, True))

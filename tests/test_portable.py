@@ -12,6 +12,7 @@ import pytest
 
 from kcomp.runs.folder import Run, continued, made_by
 from kcomp.system.backends import BACKENDS, is_installed
+from kcomp.training.state_file import write_state
 
 both = pytest.mark.skipif(not all(map(is_installed, BACKENDS)), reason="needs both backends")
 
@@ -106,7 +107,7 @@ def forget(run, *endings):
     arrays = dict(np.load(run / "state" / "epoch.npz"))
     chosen = [name for name in arrays if name.startswith("optimizer/") and name.endswith(endings)]
     assert chosen
-    np.savez(run / "state" / "epoch.npz", **arrays | {name: np.zeros_like(arrays[name]) for name in chosen})
+    write_state(Run(run), arrays | {name: np.zeros_like(arrays[name]) for name in chosen})
 
 
 @both
@@ -163,7 +164,8 @@ from pathlib import Path
 import keras, numpy as np
 from kcomp.runs.folder import Run
 from kcomp.training import state
-from kcomp.training.callbacks import save_weights
+from kcomp.training.progress import TrainingProgress
+from kcomp.training.run_files import save_weights
 one, several, seed = keras.optimizers, keras.optimizers.MultiOptimizer, np.random.default_rng(0)
 made = {
     "all": lambda: one.AdamW(one.schedules.ExponentialDecay(0.1, 3, 0.5), weight_decay=0.1, use_ema=True, amsgrad=True,
@@ -191,7 +193,7 @@ for name, make in made.items():
     run = Run(Path(sys.argv[1]) / name)
     if sys.argv[2] == "save":
         apply(gradients[:5])
-        state.save(run, state.TrainingProgress(epochs=1), network, optimizer)
+        state.save(run, TrainingProgress(epochs=1), network, optimizer)
         save_weights(run, network)
     else:
         network.load_weights(run / "best.weights.h5")
@@ -199,7 +201,7 @@ for name, make in made.items():
         for variable in network.weights: variable.assign(variable * 0.0)
         state.load_variables(run, network, optimizer)
         assert all((keras.ops.convert_to_numpy(w.value) == array).all() for w, array in zip(network.weights, kept))
-        state.save(Run(run.folder.with_name(name + "-again")), state.TrainingProgress(epochs=1), network, optimizer)
+        state.save(Run(run.folder.with_name(name + "-again")), TrainingProgress(epochs=1), network, optimizer)
     apply(gradients[5:])
     found[name] = [np.asarray(keras.ops.convert_to_numpy(w.value)).tolist() for w in network.weights]
 give(**found)

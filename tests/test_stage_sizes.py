@@ -52,7 +52,7 @@ from rich.console import Console
 from kcomp.recipe import load
 from kcomp.runs.folder import Run
 from kcomp.training.fit import train
-import kcomp.training.callbacks as callbacks
+import kcomp.training.record as record
 os.chdir(sys.argv[2])
 pathlib.Path("sizes.py").write_text(sys.argv[1])
 
@@ -76,14 +76,14 @@ def weights(folder):
 text = trained("plain")
 cached = trained("cached", cache=True)
 
-save, resumed = callbacks.state.save, []
+save, resumed = record.state.save, []
 def killed(*arguments):  # the run is killed after the first epoch of the small stage
     save(*arguments)
-    callbacks.state.save = save
+    record.state.save = save
     raise KeyboardInterrupt
-callbacks.UNSAVED = 0
+record.UNSAVED = 0
 for name in sys.argv[3:]:
-    callbacks.state.save = killed
+    record.state.save = killed
     trained(f"{name}-again", cache=name == "cached")
     trained(f"{name}-again", cache=name == "cached")
     resumed.append(weights(name) == weights(f"{name}-again"))

@@ -156,8 +156,8 @@ def test_patience():
     prepare_backend(choose_backend(None))
     from kcomp.metrics import log_loss
     from kcomp.recipe import Stage
-    from kcomp.training.callbacks import out_of_patience
-    from kcomp.training.state import TrainingProgress
+    from kcomp.training.progress import TrainingProgress
+    from kcomp.training.record import out_of_patience
 
     stage = Stage("s", 9, "head", None, None, patience=2)
     for losses, over in (

@@ -9,6 +9,7 @@ import click
 
 from kcomp.system.backends import choose_backend, prepare_backend
 from kcomp.system.determinism import NAME
+from kcomp.system.durations import parse_duration
 from kcomp.system.errors import UsageError
 from kcomp.system.shipped import find_recipe
 
@@ -30,6 +31,19 @@ deterministic_option = click.option(
     callback=request_determinism,
     help="On a GPU, use only operations that compute the same result each time. Can be slower.",
 )
+
+
+class Duration(click.ParamType):
+    """A duration such as 10min or 8h30m, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return value if isinstance(value, float) else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
 
 runs_argument = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 

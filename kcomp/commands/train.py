@@ -9,12 +9,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from kcomp.commands.common import RecipePath, backend_option, deterministic_option, output_option, use_backend
+from kcomp.commands.common import Duration, RecipePath, backend_option, deterministic_option, output_option, use_backend
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 from kcomp.system.import_hook import lazy_keras
 from kcomp.system.shipped import shipped_recipes
 
 FROM = "Start from the weights of another run: its folder (of either backend), or a .weights.h5 file."
+
+SAVE_EVERY = "How often to save inside an epoch, such as 30s, 10min or 1h. An epoch's end is always saved."
 
 DEVICES = "Divide each batch among this many devices. Only on JAX."
 
@@ -59,6 +61,7 @@ def print_values(path: str, backend: str | None) -> None:
 @deterministic_option
 @click.option("--devices", type=click.IntRange(1), help=DEVICES)
 @click.option("--from", "origin", type=click.Path(path_type=Path), help=FROM)
+@click.option("--save-every", type=Duration(), default="10min", show_default=True, help=SAVE_EVERY)
 @output_option(
     "The run folder, for one fold and seed. With --backend, an unfinished run in it may be of the other backend."
 )
@@ -69,9 +72,8 @@ def train(
     folds: str,
     seeds: str,
     assignments: tuple[str, ...],
-    devices: int | None,
-    origin: Path | None,
     output: Path | None,
+    **others: Any,
 ) -> None:
     """Train a recipe, or continue an interrupted run. A complete run is not trained again.
 
@@ -80,10 +82,10 @@ def train(
     """
     seed_numbers = parse_numbers(seeds, "--seed")
     chosen = use_backend(backend)
-    if devices is not None and devices > 1:
+    if (others["devices"] or 1) > 1:
         from kcomp.engine.devices import use_devices
 
-        use_devices(devices)
+        use_devices(others["devices"])
     from rich.console import Console
 
     from kcomp.runs.folder import Run, default_folder
@@ -97,17 +99,17 @@ def train(
             f"-o names one run folder, but {len(jobs)} runs are requested; leave it out, or give one fold and one seed"
         )
     options: dict[str, Any] = {"console": Console(), "table": table}
-    options["origin"] = origin and origin_of(origin, table, jobs)
+    options["origin"] = others["origin"] and origin_of(others["origin"], table, jobs)
     # A run continues on another backend only if --backend is given. $KERAS_BACKEND may be set for other reasons.
     named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
-    options["across"] = named and output is not None
+    saving = {"save_every": others["save_every"], "across": named and output is not None}
     record = options["origin"] and options["origin"].record
     place = {"root": Path("runs"), "origin": record}
     runs = [Run(output or default_folder(loaded, chosen, seed=seed, fold=fold, **place)) for seed, fold in jobs]
     if not all(run.complete for run in runs):
         print_problems(loaded, recipe, table, options["console"])
     for (seed, fold), run in zip(jobs, runs, strict=True):
-        train_one(loaded, run, seed, fold, options)
+        train_one(loaded, run, seed, fold, options, saving)
 
 
 def print_problems(loaded: Any, recipe: Path, table: Any, console: Any) -> None:
@@ -152,11 +154,12 @@ def origin_of(path: Path, table: Any, jobs: Sequence[tuple[int, int]]) -> Any:
     return origin
 
 
-def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, Any]) -> None:
+def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, Any], saving: dict[str, Any]) -> None:
     from kcomp.training.fit import train as fit
+    from kcomp.training.session import SaveOptions
 
     complete, console = run.complete, options["console"]
-    result = fit(loaded, run, seed=seed, fold=fold, **options)
+    result = fit(loaded, run, seed=seed, fold=fold, options=SaveOptions(**saving), **options)
     score_text = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
     if complete:
         console.print(f"{run.folder} is complete", highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Load batches of images in advance, with threads."""
 
 import copy
+import itertools
 import os
 import threading
 from collections import deque
@@ -196,10 +197,13 @@ class Batches:
             batch["plans"] = tuple(plans)
         return batch
 
-    def epochs(self, first: int, count: int = 1) -> Generator[Batch, None, None]:
-        """Yield the batches of `count` epochs, starting with epoch number `first`. Threads load batches in advance."""
+    def epochs(self, first: int, count: int = 1, skip: int = 0) -> Generator[Batch, None, None]:
+        """Yield the batches of `count` epochs, starting with epoch number `first`. Threads load batches in advance.
+
+        `skip` is the number of batches at the start that are left out.
+        """
         numbers = ((epoch, index) for epoch in range(first, first + count) for index in range(len(self)))
-        yield from ahead(self.load, numbers, self.workers)
+        yield from ahead(self.load, itertools.islice(numbers, skip, None), self.workers)
 
     def as_dataset(self, workers: int | None = None) -> "BatchDataset":
         """Return the batches as a keras.utils.PyDataset, for `fit`, `evaluate` and `predict` of any Keras model.

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 5  # how often to try to lock a run, because `Run.busy` of another process locks it for a moment
 STATE = "state/epoch.npz"  # file with everything that a stopped run needs to continue
+BEFORE = "state/before.npz"  # the same file of the save before it, in case that STATE is damaged
 # entries that every manifest.json has
 NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes", "metric", "scores")
+SAME = ("fingerprint", "seed", "fold", "table", "pseudo")  # entries that identify a run
 # entries of a manifest.json that may change when a run is continued
 PARTS = ("backend", "device", "processor", "threads", "deterministic", "fast", "versions")
 
@@ -218,7 +220,7 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
     before = run.manifest if (run / "manifest.json").is_file() else manifest
     if before.get("soup"):
         raise ValueError(f"{run.folder} holds a soup, which is not trained; choose another folder with -o")
-    for name in ("fingerprint", "seed", "fold", "table", "pseudo"):
+    for name in SAME:
         if before.get(name) != manifest.get(name):
             raise ValueError(describe_other_run(run, name, before.get(name), manifest.get(name)))
     if weights_hash(before) != weights_hash(manifest):
@@ -254,15 +256,16 @@ def describe_other_run(run: Run, name: str, existing: Any, requested: Any) -> st
     )
 
 
-def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) -> None:
+def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int, batches: int = 0) -> None:
     """Create the files of a new run (recipe, values, manifest.json), or update manifest.json of an existing run.
 
     manifest: The content of manifest.json, as this process would write it.
     epochs: How many epochs are already trained.
+    batches: How many batches of the next epoch are already trained.
     """
     if (run / "manifest.json").is_file():
         before = run.manifest
-        after = continued(before, manifest, epochs)
+        after = continued(before, manifest, epochs, batches)
         if after != before:
             write_json(run / "manifest.json", after)
         return
@@ -272,21 +275,21 @@ def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) ->
     write_json(run / "manifest.json", manifest)
 
 
-def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """Return the content of manifest.json for a run that is continued after `epochs` epochs.
+def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int, batches: int = 0) -> dict[str, Any]:
+    """Return the content of manifest.json for a run that is continued after `epochs` epochs and `batches` batches.
 
     If the backend, the machine or the versions changed, the entry "history" lists them for each process.
 
     before: The present content of manifest.json.
     now: The description of the process that continues the run.
     """
-    trained = [part for part in before.get("history", [{"epoch": 1, **before}]) if part["epoch"] <= epochs]
+    begun = epochs + (1 if batches else 0)
+    trained = [part for part in before.get("history", [{"epoch": 1, **before}]) if part["epoch"] <= begun]
     parts: list[dict[str, Any]] = []
     for part in (*trained, {"epoch": epochs + 1, **now}):
         entry = {name: part[name] for name in PARTS if name in part}
         if not parts or {"epoch": parts[-1]["epoch"], **entry} != parts[-1]:
             parts.append({"epoch": part["epoch"], **entry})
     unchanged = {name: value for name, value in before.items() if name != "history"}
-    return (
-        unchanged | {name: now[name] for name in PARTS if name in now} | ({"history": parts} if len(parts) > 1 else {})
-    )
+    present = {name: now[name] for name in PARTS if name in now}
+    return unchanged | present | ({"history": parts} if len(parts) > 1 else {})

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from kcomp.runs.folder import ATTEMPTS, STATE, Run
+from kcomp.runs.folder import ATTEMPTS, BEFORE, STATE, Run
 from kcomp.system.errors import BusyError
 from kcomp.system.files import remove_leftovers
 from kcomp.system.locks import try_lock
@@ -34,7 +34,7 @@ def locked(run: Run) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            if not begun and not (run / STATE).is_file():
+            if not begun and not any((run / name).is_file() for name in (STATE, BEFORE)):
                 discard(run, before, new_folders)
             raise
 

@@ -19,9 +19,9 @@ from kcomp.runs.probabilities import write_probabilities
 from kcomp.soup.choose import Candidate, SoupChoice, choose_soup
 from kcomp.system.files import write_json
 from kcomp.training.averages.batch_norm import estimate, normalisations, statistics_of
-from kcomp.training.callbacks import save_weights
 from kcomp.training.manifest import build_manifest
 from kcomp.training.origin import find_origin
+from kcomp.training.run_files import save_weights
 
 ALIKE = 0.02  # largest mean difference of predictions / Target.unit; that of two backends is 1e-5, bfloat16's 1e-3
 

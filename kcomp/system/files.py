@@ -18,14 +18,15 @@ import pandas as pd
 
 @contextlib.contextmanager
 def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
-    """Yield a temporary file, open for writing. When the `with` block ends without an error, move this file to `path`.
+    """Yield a temporary file, open for writing and reading. At the end of the `with` block, move this file to `path`.
 
+    If an error ends the block, the file is removed, and `path` does not change.
     `synced` says whether to wait until the content is on the disk. Otherwise, a power failure may leave an empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "w+b") as file:
             if sys.platform != "win32":
                 os.fchmod(descriptor, 0o666 & ~current_umask())
             yield file

@@ -1,4 +1,4 @@
-"""Keras callbacks that score each epoch, save weights, log and state, seed dropout, and show progress."""
+"""Keras callbacks that score each epoch, seed dropout, and show progress."""
 
 import math
 import time
@@ -8,21 +8,15 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kcomp.data.batches import Batches
 from kcomp.data.draws import Purpose, generator
-from kcomp.metrics import Metric
 from kcomp.recipe import Recipe, Stage
 from kcomp.runs.folder import Run
-from kcomp.system.files import moved_into, write_csv
-from kcomp.training import state
-from kcomp.training.callback_state import callback_state, load_callback_state
-from kcomp.training.rates import rate_of, update_plateaus
-from kcomp.training.session import Session
-
-UNSAVED = 5.0  # seconds of training between two saves, for each second that the first save took
+from kcomp.training.progress import TrainingProgress
+from kcomp.training.rates import rate_of
 
 
 class Score(keras.callbacks.Callback):
@@ -35,7 +29,7 @@ class Score(keras.callbacks.Callback):
         progress: How much of the training is finished.
         predict: Function that returns predictions (rows, columns) for the held-out rows.
         scores: Function that computes scores, by name, from these predictions.
-        images: How many training images an epoch has.
+        training: The batches of the training images.
 
     Raises:
         FloatingPointError: If the loss or a prediction becomes NaN or infinite.
@@ -44,25 +38,35 @@ class Score(keras.callbacks.Callback):
     def __init__(
         self,
         stage: Stage,
-        progress: state.TrainingProgress,
+        progress: TrainingProgress,
         *,
         predict: Callable[[], np.ndarray],
         scores: Callable[[np.ndarray], dict[str, float]],
-        images: int,
+        training: Batches,
     ) -> None:
         super().__init__()
         self.stage, self.progress = stage, progress
-        self.predict, self.scores, self.images = predict, scores, images
+        self.predict, self.scores, self.training = predict, scores, training
         # `fit` prepares the first batches before `on_epoch_begin`, so the time of the first epoch begins here
         self.started, self.rate, self.first = time.perf_counter(), 0.0, True
+        self.batches, self.before = len(training), 0.0  # what this process trains of the epoch, and seconds of others
         self.row: dict[str, Any] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        progress = self.progress
         self.started = self.started if self.first else time.perf_counter()
-        self.first, self.rate = False, rate_of(self.model.optimizer)
+        self.first, self.batches = False, len(self.training) - progress.batches
+        if not progress.batches:  # else, an earlier process began the epoch
+            progress.rate, progress.epoch_seconds = rate_of(self.model.optimizer), 0.0
+        self.rate, self.before = progress.rate, progress.epoch_seconds
+
+    def seconds(self) -> float:
+        """Return how many seconds the present epoch takes so far, in all processes that trained it."""
+        return self.before + time.perf_counter() - self.started
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
+        images = self.batches * self.training.batch_size
         trained, number = time.perf_counter() - self.started, self.progress.epochs + 1
         check_finite(float(logs["loss"]), self.stage, number, self.rate)
         predictions = self.predict()
@@ -70,55 +74,8 @@ class Score(keras.callbacks.Callback):
         values = self.scores(predictions)
         self.row = {"epoch": number, "stage": self.stage.name, "rate": self.rate}
         self.row |= {name: float(logs[name]) for name in ("loss", "train_accuracy") if name in logs} | values
-        self.row |= {"images_per_second": self.images / trained, "seconds": time.perf_counter() - self.started}
+        self.row |= {"images_per_second": images / trained, "seconds": self.seconds()}
         logs.update({name: value for name, value in self.row.items() if name not in ("epoch", "stage")})
-
-
-class Record(keras.callbacks.Callback):
-    """Save the training at the end of each epoch: best weights, log.csv, and the state.
-
-    List this callback after the recipe's callbacks, so that the state includes their changes.
-
-    Args:
-        session: The objects that the training uses, such as network and recipe.
-        score: The callback that scored the epoch.
-        callbacks: The callbacks of the recipe.
-    """
-
-    def __init__(self, session: Session, score: Score, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        super().__init__()
-        self.callbacks = callbacks
-        self.run, self.network, self.stage_average = session.run, session.network, session.stage_average
-        self.score, self.metric, self.keeps_best = score, session.scorer.metric, session.recipe.keep == "best"
-        self.due = -math.inf
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        load_callback_state(self.callbacks, self.score.progress.callbacks)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        progress, row, stage = self.score.progress, self.score.row, self.score.stage
-        best = next((old for old in progress.log if old["epoch"] == progress.best_epoch), None)
-        progress.log.append(row)
-        progress.epochs += 1
-        progress.stage_epochs += 1
-        progress.seconds += row["seconds"]
-        name = self.metric.name
-        if not self.keeps_best or best is None or self.metric.is_better(row[name], best[name]):
-            progress.best_epoch = progress.epochs
-            if self.keeps_best:  # for keep="last", train_stage saves the weights once, because saving is slow
-                save_weights(self.run, self.network)
-        progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.metric)
-        self.model.stop_training = progress.stage_over
-        self.stage_average.epoch_ended(progress.stage_epochs)
-        update_plateaus(stage.optimizer, scores_of_stage(progress, self.metric), self.metric.is_better)
-        progress.callbacks = callback_state(self.callbacks)
-        over = progress.stage_over or progress.stage_epochs == stage.epochs
-        started = time.monotonic()
-        if over or started > self.due:
-            write_csv(self.run / "log.csv", pd.DataFrame(progress.log))
-            state.save(self.run, progress, self.network, self.model.optimizer, self.stage_average.variables)
-            ended = time.monotonic()
-            self.due = ended + UNSAVED * (ended - started)
 
 
 def recipe_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
@@ -141,30 +98,6 @@ def report_result(recipe: Recipe, run: Run, log: list[dict[str, Any]], result: M
             callback.on_result(result)
 
 
-def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") -> None:
-    """Write a network's weights to the file `name` in the run folder. kcomp predicts with best.weights.h5."""
-    with moved_into(run / name) as path:
-        network.save_weights(path)
-
-
-def out_of_patience(progress: state.TrainingProgress, stage: Stage, metric: Metric) -> bool:
-    """Return whether a stage had no better score for `stage.patience` epochs."""
-    if stage.patience is None or progress.stage_epochs <= stage.patience:
-        return False
-    values = scores_of_stage(progress, metric)
-    best = values[0]
-    epochs_without_gain = 0
-    for value in values[1:]:
-        epochs_without_gain = 0 if metric.is_better(value, best) else epochs_without_gain + 1
-        best = value if epochs_without_gain == 0 else best
-    return epochs_without_gain >= stage.patience
-
-
-def scores_of_stage(progress: state.TrainingProgress, metric: Metric) -> list[float]:
-    """Return the score by `metric` of each finished epoch of the current stage."""
-    return [row[metric.name] for row in progress.log[-progress.stage_epochs :]]
-
-
 def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:
     if not math.isfinite(value):
         raise FloatingPointError(
@@ -176,28 +109,26 @@ def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:
 
 
 class SeedNoise(keras.callbacks.Callback):
-    """Seed PyTorch's global random generator in each epoch, because Keras's dropout layers draw from it.
+    """Seed PyTorch's global random generator before each batch, because Keras's dropout layers draw from it.
 
     A continued run then draws the same dropout masks as an uninterrupted run. On JAX, the callback does nothing.
 
     Args:
         seed: The seed of the run.
-        epochs_done: How many epochs the run has finished.
     """
 
-    def __init__(self, seed: int, epochs_done: int) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__()
-        self.seed, self.epoch = seed, epochs_done
+        self.seed, self.epoch = seed, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch = epoch
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        # not at the start of an epoch, because starting the data loading draws numbers too
-        if batch == 0 and keras.backend.backend() == "torch":
+        if keras.backend.backend() == "torch":
             import torch
 
-            torch.manual_seed(int(generator(self.seed, Purpose.NOISE, self.epoch).integers(2**63)))
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.epoch += 1
+            torch.manual_seed(int(generator(self.seed, Purpose.NOISE, self.epoch, item=batch).integers(2**63)))
 
 
 class Display(keras.callbacks.Callback):
@@ -225,14 +156,16 @@ class Display(keras.callbacks.Callback):
         )
         self.task = self.bar.add_task(title, total=total_batches, completed=done_batches, now="")
         self.console, self.batch_size, self.score = console, 0, ""
+        self.batches = 0  # of the epoch, trained by this process
         self.shown = self.epoch_start = 0.0
         self.rate = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch_start, self.rate = time.perf_counter(), rate_of(self.model.optimizer)
+        self.epoch_start, self.rate, self.batches = time.perf_counter(), rate_of(self.model.optimizer), 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.advance(self.task)
+        self.batches += 1
         now = time.perf_counter()
         if now - self.shown < 0.5:  # read the loss rarely, because reading waits for the device
             return
@@ -240,7 +173,7 @@ class Display(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
             self.model.stop_training = True  # Score then raises the error
-        speed = (batch + 1) * self.batch_size / (now - self.epoch_start)
+        speed = self.batches * self.batch_size / (now - self.epoch_start)
         self.bar.update(self.task, now=f"rate {self.rate:.0e} loss {loss:.2f} {self.score}{speed:.0f} img/s")
 
     def epoch_line(self, row: dict[str, Any], epochs: int, names: Sequence[str]) -> None:

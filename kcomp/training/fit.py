@@ -23,11 +23,12 @@ from kcomp.runs.folder import Run, check_same, continued, start
 from kcomp.runs.locking import locked
 from kcomp.training import state
 from kcomp.training.averages.build import build_stage_average
-from kcomp.training.callback_state import check_callbacks
-from kcomp.training.callbacks import Display, Record, Score, SeedNoise, recipe_callbacks, save_weights
+from kcomp.training.callback_state import CallbackStates, check_callbacks
+from kcomp.training.callbacks import Display, Score, SeedNoise, recipe_callbacks
 from kcomp.training.checks import check_average, check_batches, check_stage
 from kcomp.training.class_weights import class_weights
 from kcomp.training.data_wait import DataWait
+from kcomp.training.epoch_callbacks import EpochCallbacks
 from kcomp.training.finish import finish
 from kcomp.training.frozen.batches import Cache, mixing_layers
 from kcomp.training.frozen.cut import cut
@@ -38,7 +39,10 @@ from kcomp.training.mixed import Mixed
 from kcomp.training.opening import print_opening
 from kcomp.training.optimizer import compile_for_stage
 from kcomp.training.origin import Origin, check_unseen, start_from
-from kcomp.training.session import Session
+from kcomp.training.progress import TrainingProgress, load_progress, run_identity
+from kcomp.training.record import Record, write_log
+from kcomp.training.run_files import publish_best, save_weights
+from kcomp.training.session import SaveOptions, Session
 from kcomp.values import expect_type
 from kcomp.views import check_views
 
@@ -51,7 +55,7 @@ def train(
     fold: int,
     console: Console,
     origin: Origin | None = None,
-    across: bool = False,
+    options: SaveOptions | None = None,
     table: Table | None = None,
 ) -> dict[str, Any]:
     """Train a run to its end, and return the content of result.json. If the run is complete, return its result at once.
@@ -63,7 +67,7 @@ def train(
         fold: The fold that is held out.
         console: Where to print.
         origin: Weights to start from, in place of the initial weights of the recipe's model.
-        across: Whether to continue a run that the other backend started.
+        options: How the run is saved and continued. None for the defaults.
         table: The recipe's table of images and labels. If it is None, the function reads it.
 
     Raises:
@@ -72,25 +76,28 @@ def train(
         FloatingPointError: If the loss or a prediction becomes NaN or infinite.
     """
     install()
+    options = options or SaveOptions()
     with locked(run):
         if table is None:
             table = expect_type(Table, "table", loaded.recipe.table(loaded.recipe.config))
         manifest = build_manifest(loaded, table, seed=seed, fold=fold, origin=origin)
-        check_same(run, manifest, across=across)
+        check_same(run, manifest, across=options.across)
         if run.complete:
             return run.result
         if origin is not None:
             check_unseen(origin, table, fold)
         session = prepare(loaded, run, table, seed=seed, fold=fold, console=console)
+        session.save_every = options.save_every
+        session.resume(load_progress(run, run_identity(manifest), session.print_line))
         take_over(session, manifest, origin)
-        start(run, loaded, manifest, session.progress.epochs)
+        start(run, loaded, manifest, session.progress.epochs, session.progress.batches)
         print_opening(session, table, manifest)
         steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
         display = Display(
             console,
             f"{keras.backend.backend()}-seed{seed}-fold{fold}",
             epochs * steps,
-            session.progress.epochs * steps,
+            session.progress.epochs * steps + session.progress.batches,
         )
         with display.bar:
             for number in range(session.progress.stage, len(session.stages)):
@@ -100,9 +107,10 @@ def train(
 
 def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
     """Load the weights of `origin` into a new run, or print that a run continues on the other backend."""
-    run, epochs, text = session.run, session.progress.epochs, ""
-    if epochs:
-        parts = continued(run.manifest, manifest, epochs).get("history", [manifest])
+    run, progress, text = session.run, session.progress, ""
+    epochs = progress.epochs
+    if progress.has_begun:
+        parts = continued(run.manifest, manifest, epochs, progress.batches).get("history", [manifest])
         if parts[-1].get("epoch") == epochs + 1 and parts[-2]["backend"] != manifest["backend"]:
             text = f"continues on {manifest['backend']} what {parts[-2]['backend']} trained, at epoch {epochs + 1}"
     elif origin is not None:
@@ -112,7 +120,7 @@ def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | No
 
 
 def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
-    """Build the network, batches and stages of a run, check them, and load the progress of a stopped run."""
+    """Build the network, batches and stages of a new run, and check them."""
     recipe = loaded.recipe
     built = build_experiment(recipe, table, fold=fold, seed=seed)
     if recipe.views is not None:  # only checked here; `kcomp predict` uses the views
@@ -138,7 +146,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
                 f"stage {stage.name!r} has a patience, which needs keep='best'; the recipe has keep='last'"
             )
         check_average(stage, stages, recipe.keep)
-    progress, fingerprint = state.load_progress(run), loaded.fingerprint()
+    progress, fingerprint = TrainingProgress(), loaded.fingerprint()
     return Session(
         recipe, run, built.target, network, training, built.validation, stages, progress, console, fingerprint
     )
@@ -193,6 +201,8 @@ def restore(session: Session, model: Mixed, *, over: bool) -> None:
     """
     session.continuing = False
     state.load_variables(session.run, session.network, model.optimizer, session.stage_average.variables)
+    write_log(session.run, session.progress)  # both files may be of later epochs than the state
+    publish_best(session.run, session.progress.files)
     if over:  # as Keras does after the last epoch: with use_ema, the weights become their averages
         model.optimizer.finalize_variable_values(model.trainable_weights)
 
@@ -246,36 +256,34 @@ def fit_epochs(
     validate: Callable[[], np.ndarray],
 ) -> None:
     progress, recipe, steps = session.progress, session.recipe, len(training)
-    remaining = stage.epochs - progress.stage_epochs
-    score = Score(
-        stage,
-        progress,
-        predict=validate,
-        scores=session.scores,
-        images=steps * training.batch_size,
-    )
-    callbacks = recipe_callbacks(recipe, session.run, progress.log)
-    record = Record(session, score, callbacks)
+    score = Score(stage, progress, predict=validate, scores=session.scores, training=training)
+    wait = DataWait(session.console, training, silent=progress.has_begun or stage.cache_views is not None)
+    own = recipe_callbacks(recipe, session.run, progress.log)
+    record = Record(session, score, CallbackStates(own, session.print_line))
     names = [metric.name for metric in session.scorer.shown]
-    total = sum(stage.epochs for stage in session.stages)
-    line = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, names)
-    )
+    epochs = sum(stage.epochs for stage in session.stages)
+    line = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: display.epoch_line(progress.log[-1], epochs, names))
     display.batch_size = training.batch_size
-    batches = training.epochs(progress.epochs, remaining)
-    wait = DataWait(session.console, training, silent=progress.epochs > 0 or stage.cache_views is not None)
-    try:
-        model.fit(
-            (as_input(prepare_batch(batch)) for batch in wait.watch(batches)),
-            initial_epoch=progress.epochs,
-            epochs=progress.epochs + remaining,
-            steps_per_epoch=steps,
-            callbacks=[SeedNoise(training.seed, progress.epochs), wait, display, score, *callbacks, record, line],
-            verbose=0,
-            shuffle=False,
-        )
-    finally:
-        batches.close()
+    listed = [SeedNoise(training.seed), wait, display, score, *own, record, line]
+    remaining = stage.epochs - progress.stage_epochs
+    callbacks = EpochCallbacks(listed, model, epochs=progress.epochs + remaining, steps=steps)
+    for first, count, skipped in callbacks.parts(progress.epochs, remaining, progress.batches):
+        batches = training.epochs(first, count, skipped)
+        try:
+            model.fit(
+                (as_input(prepare_batch(batch)) for batch in wait.watch(batches)),
+                initial_epoch=first,
+                epochs=first + count,
+                steps_per_epoch=steps - skipped,
+                callbacks=callbacks,
+                verbose=0,
+                shuffle=False,
+            )
+        finally:
+            batches.close()
+        if progress.stage_over:
+            break
+    callbacks.end()
 
 
 def as_input(batch: Batch) -> tuple[Batch]:

@@ -13,8 +13,23 @@ from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.recipe import Recipe, Stage
 from kcomp.runs.folder import Run
 from kcomp.targets import Target
-from kcomp.training import state
 from kcomp.training.averages.stage_average import StageAverage
+from kcomp.training.progress import TrainingProgress
+
+SAVE_EVERY = 600.0  # seconds
+
+
+@dataclass(frozen=True)
+class SaveOptions:
+    """How a run is saved and continued.
+
+    Attributes:
+        save_every: After how many seconds of an epoch the state is saved inside it.
+        across: Whether to continue a run that the other backend started.
+    """
+
+    save_every: float = SAVE_EVERY
+    across: bool = False
 
 
 @dataclass
@@ -32,6 +47,7 @@ class Session:
         progress: How much of the training is finished.
         console: Where to print.
         fingerprint: A hash of the recipe.
+        save_every: After how many seconds the state is saved inside an epoch.
         stage_average: The object that averages weights in the current stage.
     """
 
@@ -42,9 +58,10 @@ class Session:
     training: Batches
     validation: Batches
     stages: list[Stage]
-    progress: state.TrainingProgress
+    progress: TrainingProgress
     console: Console
     fingerprint: str
+    save_every: float = SAVE_EVERY
     stage_average: StageAverage = field(default_factory=StageAverage)
 
     def __post_init__(self) -> None:
@@ -52,7 +69,14 @@ class Session:
         self.scorer = Scorer(self.recipe.metric_of(self.target), self.target)
         table = self.validation.table
         self.ids, self.labels = per_item(table, table.labels, self.target)  # of images, or of items
-        self.continuing = self.progress.epochs > 0  # whether the saved state is not loaded yet
+        self.continuing = False  # whether the saved state is not loaded yet
+
+    def resume(self, progress: TrainingProgress) -> None:
+        """Continue with the progress of a stopped run, or begin a new run if no batch is trained."""
+        self.progress, self.continuing = progress, progress.has_begun
+
+    def print_line(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def validate(self) -> np.ndarray:
         """Return predictions for the held-out rows with the current weights, (rows, columns). An item is one row."""

@@ -1,43 +1,16 @@
 """Save and load the state of a training, so that a stopped run can continue."""
 
 import json
-import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import keras
 import numpy as np
 
 from kcomp.runs.folder import STATE, Run
-from kcomp.system.files import replacing
-
-
-@dataclass
-class TrainingProgress:
-    """How much of a training is finished.
-
-    Attributes:
-        stage: The number of the current stage (part of the training), from 0.
-        stage_epochs: How many epochs of the current stage are finished.
-        epochs: How many epochs of all stages are finished.
-        best_epoch: The number, from 1, of the epoch with the best weights so far (with keep="last": the last epoch).
-            None before the first epoch ends.
-        stage_over: Whether early stopping or a callback ended the current stage.
-        seconds: How many seconds the finished epochs took.
-        log: One dict for each finished epoch, a line of log.csv.
-        callbacks: The state of the recipe's callbacks in the current stage.
-    """
-
-    stage: int = 0
-    stage_epochs: int = 0
-    epochs: int = 0
-    best_epoch: int | None = None
-    stage_over: bool = False
-    seconds: float = 0.0
-    log: list[dict[str, Any]] = field(default_factory=list)
-    callbacks: list[dict[str, float | None]] = field(default_factory=list)
+from kcomp.training.progress import TrainingProgress
+from kcomp.training.state_file import read_arrays, write_state
 
 
 def save(
@@ -46,6 +19,7 @@ def save(
     network: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     averages: Sequence[Any] = (),
+    metrics: Sequence[Any] = (),
 ) -> None:
     """Write the state file: the progress, and all variables of network, optimizer and weight average.
 
@@ -55,25 +29,22 @@ def save(
         network: The network.
         optimizer: The optimizer of the current stage, already built.
         averages: The variables of the object that averages weights.
+        metrics: The variables of the loss and the metrics of an epoch that has begun.
     """
     arrays = {f"network/{name}": value for name, value in named(network_variables(network)).items()}
     arrays |= {f"optimizer/{name}": value for name, value in named(optimizer.variables).items()}
     arrays |= {f"average/{name}": value for name, value in named(averages).items()}
+    arrays |= {f"metrics/{name}": value for name, value in named(metrics).items()}
     arrays["progress"] = np.array(json.dumps(asdict(progress)))
-    with replacing(run / STATE) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def load_progress(run: Run) -> TrainingProgress:
-    """Return the saved progress of a run, or a new progress if there is no state file."""
-    path = run / STATE
-    if not path.is_file():
-        return TrainingProgress()
-    return TrainingProgress(**json.loads(str(read_arrays(path, "progress")["progress"])))
+    write_state(run, arrays)
 
 
 def load_variables(
-    run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Sequence[Any] = ()
+    run: Run,
+    network: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    averages: Sequence[Any] = (),
+    metrics: Sequence[Any] = (),
 ) -> None:
     """Load the variables that `save` wrote into the network, the optimizer and the weight average.
 
@@ -82,14 +53,18 @@ def load_variables(
         network: The network.
         optimizer: The optimizer of the current stage, already built.
         averages: The variables of the object that averages weights.
+        metrics: The variables of the loss and the metrics of an epoch that has begun.
 
     Raises:
-        ValueError: If the file is damaged, or its variables have other names, shapes or order.
+        DamagedError: If the file is damaged.
+        ValueError: If its variables have other names, shapes or order.
     """
     arrays = read_arrays(run / STATE)
     assign(network_variables(network), arrays, "network/", run)
     assign(optimizer.variables, arrays, "optimizer/", run)
     assign(averages, arrays, "average/", run)
+    if metrics:
+        assign(metrics, arrays, "metrics/", run)
 
 
 def network_variables(network: keras.Model) -> list[Any]:
@@ -123,11 +98,3 @@ def assign(variables: Sequence[Any], arrays: dict[str, np.ndarray], prefix: str,
     for variable, name in zip(variables, names, strict=True):
         value = arrays[name]
         variable.assign(value.astype(keras.backend.standardize_dtype(variable.dtype)) if value.dtype != bool else value)
-
-
-def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path) as file:
-            return {name: file[name] for name in (names or file.files)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it to start the run again") from error

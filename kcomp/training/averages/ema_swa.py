@@ -12,7 +12,7 @@ from kcomp.models.trainable import leaves
 from kcomp.recipe import Stage
 from kcomp.training.averages.batch_norm import estimate, normalisations
 from kcomp.training.averages.stage_average import StageAverage
-from kcomp.training.callbacks import save_weights
+from kcomp.training.run_files import save_weights
 from kcomp.training.session import Session
 
 

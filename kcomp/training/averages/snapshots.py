@@ -6,7 +6,7 @@ import numpy as np
 
 from kcomp.models.transfer import load_weights
 from kcomp.training.averages.stage_average import StageAverage
-from kcomp.training.callbacks import save_weights
+from kcomp.training.run_files import file_hash, save_weights
 from kcomp.training.session import Session
 
 
@@ -26,7 +26,9 @@ class StageSnapshots(StageAverage):
 
     def epoch_ended(self, stage_epochs: int) -> None:
         if stage_epochs % self.cycle == 0:
-            save_weights(self.session.run, self.session.network, snapshot_name(stage_epochs // self.cycle))
+            session, name = self.session, snapshot_name(stage_epochs // self.cycle)
+            save_weights(session.run, session.network, name)
+            session.progress.files |= {name: file_hash(session.run / name)}
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
