@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from kcomp.data import damage
-from kcomp.data.check_process import check_file
+from kcomp.image_files.check_process import check_file
 
 LOCK = threading.Lock()
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from kcomp import data
 from kcomp.data import images as images_module
-from kcomp.data.decoding import decode, jpeg_sides
+from kcomp.data.decoding import decode
+from kcomp.image_files.sides import Sides, jpeg_sides
 
 DRAWS = np.random.default_rng(0)
 PICTURE = cv2.GaussianBlur(DRAWS.integers(0, 255, (60, 80, 3), np.uint8), (0, 0), 4)
@@ -256,18 +257,18 @@ def test_only_large_jpegs_with_a_size_are_reduced(tmp_path):
 )
 def test_the_sides_are_read_from_the_header(options):
     """Neither a comment that looks like a frame nor the picture within the EXIF data is taken for the frame."""
-    assert jpeg_sides(encoded("JPEG", PICTURE[:50], **options)) == (50, 80)
+    assert jpeg_sides(encoded("JPEG", PICTURE[:50], **options)) == Sides(80, 50)
 
 
 def test_tables_and_fill_bytes_before_the_frame_are_passed_over():
     tables = b"\xff\xc4\0\4\1\1" + b"\xff\xff\xcc\0\4\2\2"
-    assert jpeg_sides(b"\xff\xd8" + tables + b"\xff\xc2\0\x11\x08\0\x32\1\0\3") == (50, 256)
+    assert jpeg_sides(b"\xff\xd8" + tables + b"\xff\xc2\0\x11\x08\0\x32\1\0\3") == Sides(256, 50)
 
 
 def test_a_header_that_is_cut_off_has_no_sides():
     whole = encoded("JPEG")
-    found = {jpeg_sides(whole[:length]) for length in range(len(whole))} | {jpeg_sides(encoded("PNG"))}
-    assert found == {None, (60, 80)}
+    found = {jpeg_sides(whole[:length]) for length in range(len(whole))}
+    assert found == {None, Sides(80, 60)}
 
 
 def test_wrong_settings():

@@ -15,11 +15,12 @@ from typing import Any, Self
 import cv2
 import PIL
 
+from kcomp.image_files.limits import largest_pixels
 from kcomp.system.cache import cache_folder
 from kcomp.system.file_version import file_version
 from kcomp.system.notices import notice
 
-PROGRAM = Path(__file__).with_name("check_process.py")
+PROGRAM = Path(__file__).parents[1] / "image_files" / "check_process.py"
 MANY = 2000  # if more files must be checked, a notice says so in advance
 FILES = 64  # how many files each child process gets at least, if there are several
 LARGEST = 256 << 20  # bytes; a larger file of stored results is overwritten
@@ -71,11 +72,11 @@ def check_key(path: str) -> str:
         OSError: If there is no such file.
         ValueError: If the path is not valid, because it contains a zero byte.
     """
-    content = f"{SETTINGS} {file_version(path)}".encode(errors="surrogateescape")
+    content = f"{SETTINGS} {largest_pixels()} {file_version(path)}".encode(errors="surrogateescape")
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-SETTINGS = f"1 {cv2.__version__} {PIL.__version__}"
+SETTINGS = f"2 {cv2.__version__} {PIL.__version__}"
 
 
 class StoredChecks:

@@ -1,16 +1,17 @@
 """Decode an image, and convert it to the number of channels that the network takes."""
 
 import io
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
-from kcomp.data.check_process import deep_pixels, is_deep
 from kcomp.data.tables import Image
 from kcomp.data.value_range import ValueRange, to_eight_bits
+from kcomp.image_files.check_process import deep_pixels, is_deep
+from kcomp.image_files.limits import check_sides, pillow_formats, read_file
+from kcomp.image_files.sides import jpeg_sides
 
 REDUCTIONS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 RGB_OF_BGR = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
@@ -34,7 +35,8 @@ def decode(
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the content is not an image, or if it has more than eight bits and `value_range` is None.
+        ValueError: If the content is not an image, if it has more than eight bits and `value_range` is None, or if the
+            header says that it has more pixels than $KCOMP_MAX_PIXELS allows (without it, 178,956,970).
     """
     return to_eight_bits(read_pixels(image, size, channels), value_range)
 
@@ -48,9 +50,10 @@ def read_pixels(image: Image, size: int | None = None, channels: int = 3) -> np.
         image = image()
     if isinstance(image, np.ndarray):
         return with_channels(image, channels)
-    encoded = image if isinstance(image, bytes) else Path(image).read_bytes()
+    encoded = image if isinstance(image, bytes) else read_file(image)
     if not encoded:
         raise ValueError("the file is empty")
+    check_sides(encoded)
     if is_deep(encoded):
         pixels = deep_pixels(encoded)
         if pixels is not None:
@@ -86,34 +89,21 @@ def reduction(encoded: bytes, size: int) -> int | None:
     It is the smallest of these sizes at which the shorter side has at least 2 * `size` pixels. Return None if there is
     none.
     """
-    sides = jpeg_sides(encoded)
-    return next((flag for factor, flag in REDUCTIONS.items() if sides and min(sides) >= 2 * size * factor), None)
-
-
-def jpeg_sides(encoded: bytes) -> tuple[int, int] | None:
-    """Return height and width from the frame header of a JPEG (ITU-T T.81, B.2.2). None for other bytes."""
-    if encoded[:2] != b"\xff\xd8":
-        return None
-    place = 2
-    while place + 9 <= len(encoded) and encoded[place] == 0xFF:
-        marker = encoded[place + 1]
-        if marker == 0xFF:  # a fill byte
-            place += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header; C4, C8 and CC are not
-            return int.from_bytes(encoded[place + 5 : place + 7]), int.from_bytes(encoded[place + 7 : place + 9])
-        else:
-            place += 2 + int.from_bytes(encoded[place + 2 : place + 4])
-    return None
+    sides = jpeg_sides(encoded) if encoded.startswith(b"\xff\xd8") else None
+    shorter = 0 if sides is None else min(sides.width, sides.height)
+    return next((flag for factor, flag in REDUCTIONS.items() if shorter >= 2 * size * factor), None)
 
 
 def decode_with_pillow(encoded: bytes) -> np.ndarray:
     try:
-        with PillowImage.open(io.BytesIO(encoded)) as opened:
+        with PillowImage.open(io.BytesIO(encoded), formats=pillow_formats()) as opened:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     except UnidentifiedImageError:
         raise ValueError("not an image in a known format") from None
-    except SyntaxError as error:  # Pillow raises SyntaxError for broken PNG chunks
-        raise ValueError(str(error)) from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises many types of errors for damaged files, such as SyntaxError
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from kcomp.data.damage import FileCheck
 from kcomp.data.decoding import read_all_channels, read_pixels
 from kcomp.data.tables import Image
 from kcomp.data.value_range import ValueRange, measure_range, to_eight_bits
+from kcomp.image_files.limits import read_file
 from kcomp.system.file_version import file_version
 
 
@@ -69,8 +70,7 @@ def read_content(image: Image) -> ImageContent:
     """
     path = file_of(image)
     if path:
-        with Path(path).open("rb") as file:
-            encoded, modified = file.read(), os.fstat(file.fileno()).st_mtime
+        encoded, modified = read_file(path), os.stat(path).st_mtime  # noqa: PTH116  # faster than Path
         if isinstance(image, Crop):
             return ImageContent(path, modified, encoded, image, f"{image.edges} {image.shares}")
         return ImageContent(path, modified, encoded, encoded)

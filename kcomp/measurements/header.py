@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
+from kcomp.image_files.limits import check_sides, pillow_formats
+
 ORIENTATION, BITS, TIME, EXIF, PHOTO_TIME = 0x0112, 0x0102, 0x0132, 0x8769, 0x9003  # tags of TIFF and EXIF
 BITS_OF_MODE = {"1": 1, "I": 32, "F": 32}
 ERRORS = (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error, PillowImage.DecompressionBombError)
@@ -39,7 +41,8 @@ def read_header(content: bytes) -> Header:
     Width and height are those of the upright image.
     """
     try:
-        with PillowImage.open(io.BytesIO(content)) as opened:
+        check_sides(content)
+        with PillowImage.open(io.BytesIO(content), formats=pillow_formats()) as opened:
             exif = exif_of(opened)
             orientation = exif.get(ORIENTATION, 1)
             orientation = int(orientation) if orientation in range(1, 9) else 1
@@ -78,7 +81,7 @@ def photo_time_of(exif: Any) -> float:
 
 def bits_of(opened: Any, content: bytes) -> int:
     """Return the number of bits of each channel. An image with a palette of colours has 8."""
-    if content.startswith(PNG) and opened.mode != "P":
+    if content.startswith(PNG) and len(content) > 24 and opened.mode != "P":
         return content[24]
     if opened.format == "TIFF":
         return max(int(bits) for bits in opened.tag_v2.get(BITS, (BITS_OF_MODE.get(opened.mode, 8),)))

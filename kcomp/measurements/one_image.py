@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from kcomp.data.check_process import is_deep
 from kcomp.data.tables import Image
 from kcomp.data.value_range import ValueRange
+from kcomp.image_files.check_process import is_deep
 from kcomp.measurements.content import ImageContent, file_of, hash_of, read_content, rgb_pixels
 from kcomp.measurements.facts import ImageFacts
 from kcomp.measurements.header import Header, read_header

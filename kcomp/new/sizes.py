@@ -1,11 +1,14 @@
 """Measure the images of a competition, and choose the image size for training."""
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from kcomp.image_files.limits import check_sides, read_file
 
 SAMPLE = 200  # how many images are measured at most
 STEP = 32  # the side is a multiple of this, because networks halve it five times
@@ -52,16 +55,12 @@ def rounded(side: float) -> int:
 
 def measure(paths: Sequence[Path]) -> np.ndarray:
     """Return the height and width of at most 200 images, float of shape (images, 2). Skip unreadable files."""
-    from PIL import Image
-
     positions = np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)
     shapes = []
     for path in (paths[position] for position in positions):
-        try:
-            with Image.open(path) as image:
-                shapes.append((image.height, image.width))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            continue  # damaged, or of more pixels than Pillow opens
+        with contextlib.suppress(OSError, ValueError):  # damaged, or of more pixels than kcomp decodes
+            sides = check_sides(read_file(path))
+            shapes.append((sides.height, sides.width))
     return np.array(shapes, np.float64).reshape(-1, 2)
 
 

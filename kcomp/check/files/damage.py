@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from kcomp.data.decoding import jpeg_sides
 from kcomp.data.tables import Image
+from kcomp.image_files.sides import jpeg_sides
 from kcomp.measurements.content import file_of, read_content
 
 JPEG, PNG, GIF, BMP = b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM"

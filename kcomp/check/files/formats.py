@@ -10,6 +10,7 @@ from PIL import Image as PillowImage
 
 from kcomp.check.files.rules import OddImages
 from kcomp.check.pooled import PooledRows
+from kcomp.image_files.limits import check_sides, pillow_formats
 from kcomp.measurements.content import read_content
 from kcomp.report.finding import Severity
 
@@ -98,7 +99,8 @@ def has_transparency(pooled: PooledRows, row: int) -> bool:
         content = read_content(pooled.images[row])
         if not content.encoded:
             return isinstance(content.image, np.ndarray) and content.image[..., -1].min() < 255
-        with PillowImage.open(io.BytesIO(content.encoded)) as opened:
+        check_sides(content.encoded)
+        with PillowImage.open(io.BytesIO(content.encoded), formats=pillow_formats()) as opened:
             return bool(np.asarray(opened.getchannel("A")).min() < 255)
     except Exception:  # noqa: BLE001  # decoders and the functions of images raise many types of errors
         return False

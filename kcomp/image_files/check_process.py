@@ -19,6 +19,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+if __name__ == "__main__":  # a program finds only packages that are installed, and kcomp may be in another folder
+    sys.path.append(str(Path(__file__).parents[2]))
+from kcomp.image_files.limits import check_sides, pillow_formats, read_file
+
 ZEROS = bytes(64)
 PNG = b"\x89PNG"
 PADDING = 8  # cameras may write up to this many extra bytes before the end marker
@@ -34,11 +38,20 @@ def check_file(path: str) -> dict[str, Any]:
     False if the file cannot be read.
     """
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        return {"problem": error.strerror or str(error), "was_read": False}
+        content = read_file(path)
+    except (OSError, ValueError) as error:
+        return {"problem": getattr(error, "strerror", None) or str(error), "was_read": False}
     if not content:
         return {"problem": "the file is empty"}
+    try:
+        check_sides(content)
+        return check_content(content)
+    except Exception as error:  # noqa: BLE001  # decoders raise many types of errors for damaged files
+        return {"problem": str(error) or type(error).__name__}
+
+
+def check_content(content: bytes) -> dict[str, Any]:
+    """Decode an image, and return the result of `check_file`."""
     if content.startswith(b"\xff\xd8"):
         return {"problem": jpeg_problem(content)}
     pixels = deep_pixels(content) if is_deep(content) else None
@@ -126,7 +139,7 @@ def first_symbols(tables: bytes) -> list[int]:
 def pillow_problem(content: bytes) -> str | None:
     """Return what Pillow reports as damaged in an image file, or None for a good file."""
     try:
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=pillow_formats()) as opened:
             if opened.format == "PNG":
                 opened.verify()  # the checksum of every chunk, without decoding
             else:
@@ -142,7 +155,7 @@ def pillow_problem(content: bytes) -> str | None:
 def is_deep(content: bytes) -> bool:
     """Return whether an encoded image may have more than eight bits a channel: a 16-bit PNG, or any TIFF."""
     if content.startswith(PNG):
-        return content[24] == 16
+        return content[24:25] == b"\x10"
     return content[:4] in (b"II*\0", b"MM\0*")
 
 
