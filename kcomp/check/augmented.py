@@ -57,7 +57,6 @@ class FirstBatch:
 
 
 def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
-    """Return the part of the report about the images and labels that the network gets."""
     table = data_set.table.rows(data_set.facts.readable & (data_set.facts.problem == ""))
     try:
         rows, _ = split(table, fold_numbers(data_set.table)[0])
@@ -146,7 +145,7 @@ def choose_rows(table: Table, order: np.ndarray) -> np.ndarray:
 
 
 def rows_differ(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return whether each row of `labels` rows_differ from the same row of `others`, bool (rows,). NaN equals NaN."""
+    """Return whether each row of `labels` differs from the same row of `others`, bool (rows,). NaN equals NaN."""
     if labels.shape != others.shape:
         return np.ones(len(labels), bool)
     different: np.ndarray = ~np.isclose(labels, others, equal_nan=True).all(1)

@@ -51,7 +51,6 @@ def compute_features(
 
 
 def network_part(error: BaseException) -> Part:
-    """Return a part of the report with an error of the recipe when it builds its network."""
     text = f"the recipe cannot build its network: {located_line(error)}"
     severity: Severity = "warning" if isinstance(error, NOT_HERE) else "error"
     section = Section("Network", f"{text[0].upper()}{text[1:]}", good=None if severity == "warning" else False)
@@ -59,7 +58,6 @@ def network_part(error: BaseException) -> Part:
 
 
 def features_part(error: Exception) -> Part:
-    """Return a part of the report that says why features could not be computed."""
     text = f"checks that need features of a pretrained network are left out: {located_line(error)}"
     section = Section("Features", f"{text[0].upper()}{text[1:]}", good=None)
     return Part("features", section, {"failed": text}, (Finding("features", "warning", text),))

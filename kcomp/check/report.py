@@ -100,7 +100,6 @@ def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
 
 
 def verdict(errors: int, warnings: int, notes: int) -> str:
-    """Return one or two sentences about the numbers of errors, warnings and notes."""
     repair = f"{quantity(errors, 'error')} must be repaired before training"
     look = f"{quantity(warnings, 'warning')} {'needs' if warnings == 1 else 'need'} a look"
     if errors and warnings:

@@ -113,7 +113,6 @@ def measured(tables: Sequence[Table], progress: StepProgress) -> list[Facts]:
 
 
 def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:
-    """Return the checks by their names, in the order of the page."""
     return {
         "files": check_files,
         "labels": check_labels,
@@ -127,6 +126,5 @@ def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:
 
 
 def failed_part(name: str, error: Exception) -> Part:
-    """Return the part of the report about a check that raised an exception."""
     text = error_line(error)
     return Part(name, Section(name.capitalize(), f"This check failed with an error of kcomp: {text}"), {"failed": text})

@@ -63,7 +63,7 @@ def cache_identity(image: Image) -> str | None:
 
 
 def read_content(image: Image) -> ImageContent:
-    """Read an image without decoding it.
+    """Read the encoded bytes of an image, or its array, without decoding it.
 
     Raises:
         OSError: If the file cannot be read. The function of an image may raise other errors.

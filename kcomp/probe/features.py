@@ -93,7 +93,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class CachedTable:
-    """The cached features of the images of a table that can be read.
+    """The cached features of a table, for the images that can be read.
 
     Attributes:
         count: Number of rows of the table.

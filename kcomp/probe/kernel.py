@@ -30,7 +30,6 @@ class KernelMap:
     whitening: np.ndarray
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Return the new features, float32 (rows, new dimensions)."""
         return np.exp(-self.gamma * squared_distances(features, self.landmarks)) @ self.whitening
 
 

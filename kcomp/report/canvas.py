@@ -30,10 +30,10 @@ ASIAN_FONTS = ("Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans KR", "NanumGot
 
 
 def canvas(rows: int, height: float, *, width: float = 9) -> tuple[Any, Any]:
-    """Create a matplotlib figure with one plot below the other.
+    """Create a matplotlib figure with several plots below each other.
 
     Args:
-        rows: How many plots.
+        rows: The number of plots.
         height: The height of the figure in inches.
         width: The width of the figure in inches. A page has room for 11 inches.
 

@@ -43,12 +43,10 @@ def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def worst_severity(findings: Iterable[Finding]) -> Severity | None:
-    """Return the worst severity of some findings. None if there are none."""
     return min((finding.severity for finding in findings), key=SEVERITIES.index, default=None)
 
 
 def messages(findings: Iterable[Finding]) -> str:
-    """Return the messages of findings as sentences."""
     return " ".join(f"{finding.message[:1].upper()}{finding.message[1:]}." for finding in findings)
 
 

@@ -14,8 +14,8 @@ class Part:
 
     Attributes:
         name: The key of `numbers` in the JSON file, such as "duplicates".
-        section: What the page shows.
-        numbers: What the JSON file contains: numbers, texts, lists and dicts.
+        section: The section of the page.
+        numbers: The content of the JSON file: numbers, texts, lists and dicts.
         findings: The problems that were found.
     """
 

@@ -34,7 +34,6 @@ def kind_of_damage(image: Image, problem: str) -> str:
 
 
 def is_truncated(content: bytes) -> bool:
-    """Return whether an image file ends before its picture is complete."""
     if content.startswith(JPEG):
         place = scan_start(content)
         return place is None or b"\xff\xd9" not in content[place:]

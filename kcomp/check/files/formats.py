@@ -94,7 +94,6 @@ def mode_family(mode: str) -> str:
 
 
 def has_transparency(pooled: PooledRows, row: int) -> bool:
-    """Return whether an image has transparent pixels in its alpha channel."""
     try:
         content = read_content(pooled.images[row])
         if not content.encoded:

@@ -32,7 +32,6 @@ SENTENCES = {
 
 
 def check_files(data_set: DataSet) -> Part:
-    """Return the part of the report about missing, damaged and unusual image files."""
     pooled = pool(data_set)
     problems = all_problems(pooled, data_set.left_out)
     findings = [finding for problem in problems for finding in findings_of(problem, pooled)]

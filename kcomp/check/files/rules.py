@@ -29,7 +29,7 @@ class OddImages:
     Attributes:
         kind: The kind of problem, such as "blurred".
         severity: The severity of the finding.
-        rows: The positions of the images.
+        rows: The positions of the images in `Facts` and `PooledRows`.
         sentence: What is wrong, as the end of a sentence that begins with a count such as "3 images". `{is}`, `{has}`
             and `{them}` stand for words in the singular or plural.
         texts: A short text for each image, such as the measured value.

@@ -22,7 +22,6 @@ SMALL_SHARE = 0.5  # of the mean size of the folds
 
 
 def check_folds(data_set: DataSet) -> Part:
-    """Return the part of the report about the folds of the table."""
     table = data_set.table
     section = Section("Folds", "The table has no folds.")
     if "fold" not in table.frame or not len(table):

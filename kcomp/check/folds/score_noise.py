@@ -25,7 +25,7 @@ class Noise:
     """How much a score varies with the choice of rows.
 
     Attributes:
-        score: The score of a typical model, which is assumed.
+        score: The assumed score of a typical model.
         rows: The number of rows on which a model is scored.
         deviation: The standard error of the score on `rows` rows.
         difference: In 95 % of cases, the scores of two equally good models on the same rows differ by at most this

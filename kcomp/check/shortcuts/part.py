@@ -16,7 +16,6 @@ LEAST_ROWS = 20
 
 
 def check_shortcuts(data_set: DataSet) -> Part:
-    """Return the part of the report about how well properties of the image files alone predict the labels."""
     title = "Shortcuts"
     rows = sample_rows(data_set.table, data_set.facts.readable, MOST_ROWS, data_set.seed)
     table = data_set.table.rows(rows)

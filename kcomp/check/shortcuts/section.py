@@ -99,7 +99,6 @@ def table_of(tested: Sequence[Tested], outcome: Outcome) -> PageTable:
 
 
 def median_table(alarms: Sequence[Tested], outcome: Outcome) -> PageTable:
-    """Return a table with the median of each property in each class."""
     rows: list[list[str]] = []
     for column in range(min(len(outcome.names), MOST_CLASSES)):
         members = outcome.values[:, column] == 1

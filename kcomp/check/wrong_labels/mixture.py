@@ -126,7 +126,7 @@ class Mixture:
 
 
 def errors_of(mixture: Mixture, densities: Densities, probabilities: np.ndarray) -> LabelErrors:
-    """Return the probability that each label is wrong, from a fitted mixture of correct and wrong labels."""
+    """Return the `LabelErrors` of a fitted mixture of correct and wrong labels."""
 
     def wrong(rate: float, values: np.ndarray) -> np.ndarray:
         own, other = (np.maximum(each, SMALLEST) for each in densities(values))

@@ -17,7 +17,7 @@ def error_frame(rows: HeldOutRows, outcomes: Outcomes) -> pd.DataFrame:
     - `wrong_labels`: the names of the wrongly predicted labels, for several labels.
     - `grade`: the prediction before cut points are applied, for grades.
     - `residual`: the prediction minus the label, for regression. If there are several numbers, the column name ends in
-    the number's name, such as `residual_width`.
+      the number's name, such as `residual_width`.
 
     With several models, there is also a column with the predictions of each model.
     """

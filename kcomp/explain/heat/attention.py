@@ -37,14 +37,15 @@ class Rollout:
         return ["rollout", self.maps]
 
     def compute(self, images: Any, columns: Any) -> Any:
-        """Return heat maps, float32 (batch, rows, columns). They are equal for all outputs of the network.
+        """Return heat maps, float32 (batch, rows, columns), which are the same for all outputs of the network.
 
         Args:
             images: A float tensor, as the network takes it.
             columns: Not used.
 
         Raises:
-            ValueError: If a layer does not attend from all tokens to all, or the tokens are no grid of patches.
+            ValueError: If a layer does not attend from all tokens to all tokens, or the tokens do not form a grid of
+                patches.
         """
         values = self.network.initial_values(images)
         height, width = images.shape[1:3]

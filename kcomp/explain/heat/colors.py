@@ -7,13 +7,13 @@ OPACITY = 0.8  # of the colour where the heat is 1
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Draw a heat map over an image. Hot pixels are coloured, cold pixels show the image in grey.
+    """Draw a heat map over an image. Hot pixels are coloured. Cold pixels show the image in grey.
 
-    The colours run from purple (low heat) over orange to yellow (high heat), the colour map "inferno".
+    The colours are those of the colour map "inferno": purple (low heat), orange, and yellow (high heat).
 
     Args:
-        pixels: The image in 0..255, (height, width) or (height, width, channels). Of more than three channels, the
-            first three are shown. Of two, the first is shown.
+        pixels: The image in 0..255, (height, width) or (height, width, channels). With more than three channels, the
+            first three are shown. With two channels, the first is shown.
         heat: The heat map in 0..1, (height, width). A map of another size is scaled to the image.
 
     Returns:

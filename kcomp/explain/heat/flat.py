@@ -40,7 +40,6 @@ class FlatNetwork:
         return calls[: place + 1], calls[place + 1 :]
 
     def needed_tensors(self) -> set[int]:
-        """Return the numbers of the tensors that the network's output depends on."""
         needed = {self.result}
         for step in reversed(self.calls):
             if needed.intersection(step.outputs):
@@ -113,7 +112,6 @@ class FlatBuilder:
     shapes: list[tuple[int | None, ...]] = field(default_factory=list)
 
     def add(self, path: str, shape: Any) -> int:
-        """Add a tensor, and return its number."""
         self.paths.append(path)
         self.shapes.append(tuple(shape))
         return len(self.shapes) - 1

@@ -37,7 +37,7 @@ class GradCam:
         return [self.name, self.tensor, self.channels_last]
 
     def compute(self, images: Any, columns: Any) -> Any:
-        """Return heat maps, float32 (batch, rows, columns). Positive values raise the output.
+        """Return heat maps, float32 (batch, rows, columns). Positions with positive values raise the output.
 
         Args:
             images: A float tensor, as the network takes it.

@@ -106,7 +106,6 @@ def map_of_layer(network: FlatNetwork, layer: str, needed: set[int]) -> int:
 
 
 def is_channels_last(network: FlatNetwork) -> bool:
-    """Return whether images and feature maps are (batch, rows, columns, channels), with the channels last."""
     formats = (getattr(layer, "data_format", None) for step in network.calls for layer in layers_in(step))
     return next(filter(None, formats), keras.config.image_data_format()) == "channels_last"
 

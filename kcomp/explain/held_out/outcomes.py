@@ -63,7 +63,6 @@ class Outcomes:
 
 
 def compute_outcomes(rows: HeldOutRows) -> Outcomes:
-    """Compute the outcome of each held-out row from the mean prediction of all members."""
     target, labels, predictions = rows.target, rows.labels, rows.predictions
     columns = column_errors(labels, predictions, target)
     known = ~np.isnan(columns).all(1)

@@ -58,15 +58,16 @@ class Stress:
         return f"{' or '.join(f'{strength:g}' for strength in self.realistic)} {self.unit}".strip()
 
 
-def planes(function: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
-    """Apply an OpenCV function to each channel, and return all channels."""
+def apply_to_channels(function: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
     return np.stack([function(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, 2, 0)], 2)
 
 
 def warp(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Move the pixels by an affine map (2, 3). Beyond its borders, the image is mirrored."""
     size = pixels.shape[1], pixels.shape[0]
-    return planes(lambda plane: cv2.warpAffine(plane, matrix, size, flags=cv2.INTER_LINEAR, borderMode=BORDER), pixels)
+    return apply_to_channels(
+        lambda plane: cv2.warpAffine(plane, matrix, size, flags=cv2.INTER_LINEAR, borderMode=BORDER), pixels
+    )
 
 
 def rotate(pixels: np.ndarray, degrees: float, draws: np.random.Generator) -> np.ndarray:
@@ -110,7 +111,7 @@ def change_contrast(pixels: np.ndarray, percent: float, draws: np.random.Generat
 def blur(pixels: np.ndarray, percent: float, draws: np.random.Generator) -> np.ndarray:
     """Blur with a Gaussian kernel whose standard deviation is a percentage of the shorter side."""
     deviation = min(pixels.shape[:2]) * percent / 100
-    return planes(lambda plane: cv2.GaussianBlur(plane, (0, 0), deviation, borderType=BORDER), pixels)
+    return apply_to_channels(lambda plane: cv2.GaussianBlur(plane, (0, 0), deviation, borderType=BORDER), pixels)
 
 
 def add_noise(pixels: np.ndarray, deviation: float, draws: np.random.Generator) -> np.ndarray:
@@ -123,7 +124,9 @@ def compress(pixels: np.ndarray, quality: float, draws: np.random.Generator) -> 
     options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
     if pixels.shape[2] == 3:
         return cv2.imdecode(cv2.imencode(".jpg", pixels, options)[1], cv2.IMREAD_COLOR)
-    return planes(lambda plane: cv2.imdecode(cv2.imencode(".jpg", plane, options)[1], cv2.IMREAD_GRAYSCALE), pixels)
+    return apply_to_channels(
+        lambda plane: cv2.imdecode(cv2.imencode(".jpg", plane, options)[1], cv2.IMREAD_GRAYSCALE), pixels
+    )
 
 
 def occlude(pixels: np.ndarray, percent: float, draws: np.random.Generator) -> np.ndarray:
