@@ -6,7 +6,6 @@ faults. Each training runs in a fork of the fork server of its backend, so it co
 
 import json
 import os
-import random
 import shutil
 import signal
 import time
@@ -64,7 +63,7 @@ class Nudge(keras.callbacks.Callback):
     def set_state(self, state): self.count = state
 
 def callbacks(config):
-    chosen = [Nudge(), keras.callbacks.EarlyStopping("log_loss", patience=2, mode="min")]
+    chosen = [Nudge(), keras.callbacks.EarlyStopping("log_loss", patience=3, mode="min")]
     if config.kind == "scaled":
         chosen += [keras.callbacks.ReduceLROnPlateau("log_loss", factor=0.5, patience=1, min_delta=0.5, mode="min", cooldown=1),
                    keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.9 * rate)]
@@ -74,13 +73,13 @@ def stages(config):
     o, loss = keras.optimizers, keras.losses.CategoricalCrossentropy(from_logits=True)
     head = Stage("head", 2, "head", o.Adam(1e-2), loss, cache_views=2, mix_features=True)
     if config.kind == "ema":
-        rate = schedules.Plateau(2e-2, patience=1, factor=0.5, warmup=1)
+        rate = schedules.Plateau(0.3, patience=1, factor=0.5, warmup=1)
         fine = o.AdamW(rate, weight_decay=0.1, global_clipnorm=1.0, gradient_accumulation_steps=4)
         return [head, Stage("all", 4, "all", fine, loss, train_batch_norm=True, layer_decay=0.8, average=EMA(0.9))]
     if config.kind == "snapshots":
         rate = lambda peak: schedules.CosineRestarts(peak, 4, 2)
         parts = o.MultiOptimizer(o.OptimizerMap(o.Nadam(rate(1e-2)), {".*conv.*": o.SGD(rate(2e-2), momentum=0.9)}))
-        return [head, Stage("all", 4, "all", parts, loss, train_batch_norm=True, class_weights="balanced", average=Snapshots())]
+        return [head, Stage("all", 4, "all", parts, loss, train_batch_norm=True, average=Snapshots())]
     fine = o.SGD(5e-2, momentum=0.9, nesterov=True, use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=None)
     return [head, Stage("all", 4, "all", fine, loss, train_batch_norm=True, image_size=12)]
 
@@ -100,51 +99,50 @@ import errno, itertools, json, os, shutil, signal, sys, tempfile, types
 from pathlib import Path
 order = json.loads(sys.argv[1])
 os.environ.pop("PAUSE", None)
-here, steps = os.getcwd(), []
+here, moments, calls = os.getcwd(), [], []
 
-def step(name, path):
-    """Count a call, and end the process or raise an error if it is the call that has the fault."""
+def is_counted(path):
+    """Whether a path counts: files of the run and of its cache, but only a few of the many features."""
     path = os.path.realpath(path)
-    if not path.startswith(here) or path.endswith("lock") or "/jax/" in path: return
-    if "/features/" in path and hash_of(path) % 16: return
-    steps.append(f"{name} {os.path.relpath(path, here)}")
-    if len(steps) == order["at"]:
-        if order["error"]:
-            number = getattr(errno, order["error"])
-            raise OSError(number, os.strerror(number))
-        os.kill(os.getpid(), signal.SIGKILL)
+    if not path.startswith(here) or path.endswith("lock") or "/jax/" in path: return False
+    return "/features/" not in path or sum(os.path.basename(path)[-12:].encode()) % 16 == 0
 
-def hash_of(path):
-    return sum(os.path.basename(path)[-12:].encode())
+def moment(name, path):
+    """Count a moment in which the disk has another content than in the moment before, and kill the process there."""
+    if not is_counted(path): return
+    moments.append(f"{name} {os.path.relpath(path, here)}")
+    if order["error"] is None and len(moments) == order["at"]: os.kill(os.getpid(), signal.SIGKILL)
 
-def path_of(descriptor):
-    return os.readlink(f"/proc/self/fd/{descriptor}")
+def call(name, path):
+    """Count a call that may fail, and let it fail."""
+    if not is_counted(path): return
+    calls.append(f"{name} {os.path.relpath(path, here)}")
+    if order["error"] is not None and len(calls) == order["at"]:
+        number = getattr(errno, order["error"])
+        raise OSError(number, os.strerror(number))
 
 fsync, replace, link, mkstemp = os.fsync, os.replace, os.link, tempfile.mkstemp
 
 def counted_fsync(descriptor):
-    step("before the sync of", path_of(descriptor))
+    call("the sync of", os.readlink(f"/proc/self/fd/{descriptor}"))
     fsync(descriptor)
 
 def counted_replace(source, target, **options):
-    if not order["error"] and len(steps) + 1 == order["at"] and os.path.isfile(source):
-        content = Path(source).read_bytes()  # a file that is half written, because only half is synced
-        if not os.path.exists(target) or not os.path.samefile(source, target):
-            with open(source, "r+b") as file: file.truncate(len(content) // 2)
-        step("half written", target)
-        Path(source).write_bytes(content)
-    elif not order["error"]:
-        step("half written", target)
-    step("before the move to", target)
+    kills_here = order["error"] is None and len(moments) + 1 == order["at"] and is_counted(target)
+    if kills_here and os.path.isfile(source) and Path(source).name.startswith(".") | Path(source).parent.name.startswith("."):
+        os.truncate(source, os.path.getsize(source) // 2)
+    moment("half written", target)
+    moment("before the move to", target)
+    call("the move to", target)
     replace(source, target, **options)
-    if not order["error"]: step("after the move to", target)
+    moment("after the move to", target)
 
 def counted_link(source, target, **options):
-    step("before the link to", target)
+    call("the link to", target)
     link(source, target, **options)
 
 def counted_mkstemp(*arguments, **options):
-    step("before a temporary file in", str(options.get("dir", ".")) + "/x")
+    call("a temporary file in", str(options.get("dir", ".")) + "/x")
     return mkstemp(*arguments, **options)
 
 if order["at"] is not None:
@@ -191,7 +189,7 @@ if not code:
     from kcomp.runs.folder import Run
     predict_run(Run(Path(order["command"][-1])), None, count=None, output=None)
 if order["steps"]:
-    Path(order["steps"]).write_text(json.dumps(steps))
+    Path(order["steps"]).write_text(json.dumps([moments, calls]))
 sys.exit(code)
 '''
 SKIPPED = ["images_per_second", "seconds"]  # columns of log.csv that depend on the machine
@@ -210,10 +208,12 @@ class Trainings:
         self.folder, self.backend, self.kind, self.count = Path(folder), backend, kind, 0
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "tiny.py").write_text(RECIPE.replace("KIND", repr(kind)))
+        conftest.ForkServer.of(backend).run([], code="", cwd=folder, env=conftest.environment(backend))  # it imports
         started = time.monotonic()
-        self.reference, self.steps = self.train("whole", at=0, steps=True)[1], []
+        code, self.reference = self.train("whole", at=0, steps=True)
+        assert code == 0, self.reference
         self.seconds = time.monotonic() - started
-        self.steps = json.loads((self.folder / "steps.json").read_text())
+        self.moments, self.calls = json.loads((self.folder / "steps.json").read_text())
         self.expected = contents(self.folder / "whole")
 
     def start(self, run, *, at=None, error=None, leave=None, steps=False):
@@ -241,11 +241,15 @@ class Trainings:
         return code, "".join((self.folder / f"{run}.{end}").read_text() for end in ("out", "err"))
 
     def kill_at(self, at, leave=None):
-        """Kill a training at a step, continue it, and return what differs from the training without faults."""
+        """Kill a training at a moment, continue it, and return what differs from the training without faults."""
+        return self.finish(self.killed_at(at), leave)
+
+    def killed_at(self, at):
+        """Kill a training at a moment, and return the name of its folder."""
         run = self.name()
         code, text = self.train(run, at=at)
         assert code == -signal.SIGKILL, f"{code} {text}"
-        return self.finish(run, leave)
+        return run
 
     def kill_after(self, seconds):
         """Kill a training after some seconds. Return None if it had ended."""
@@ -258,7 +262,7 @@ class Trainings:
         return self.finish(run)
 
     def fail_at(self, at, error):
-        """Let a step fail with an error, such as "ENOSPC". Return what the command printed, and what differs then."""
+        """Let a call fail with an error, such as "ENOSPC". Return what the command printed, and what differs then."""
         run = self.name()
         code, text = self.train(run, at=at, error=error)
         return code, text, self.finish(run)
@@ -275,9 +279,13 @@ class Trainings:
         self.count += 1
         return f"run{self.count}"
 
-    def random_seconds(self, seed):
-        """Return a time to kill, equally likely in the duration of a training."""
-        return random.Random(seed).uniform(0, self.seconds)
+    def random_seconds(self, count, draws):
+        """Return times to kill, equally likely in the duration of a training. `draws` is a `random.Random`."""
+        return [draws.uniform(0, self.seconds) for _ in range(count)]
+
+    def moments_of(self, text):
+        """Return the numbers, from 1, of the moments with a text."""
+        return [number for number, moment in enumerate(self.moments, 1) if moment == text]
 
 
 def contents(run):

@@ -23,19 +23,31 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
     If an error ends the block, the file is removed, and `path` does not change.
     `synced` says whether to wait until the content is on the disk. Otherwise, a power failure may leave an empty file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    with errors_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        try:
+            with os.fdopen(descriptor, "w+b") as file:
+                if sys.platform != "win32":
+                    os.fchmod(descriptor, 0o666 & ~current_umask())
+                yield file
+                if synced:
+                    file.flush()
+                    os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Add the path to errors of the system that name no file, such as "No space left on device"."""
     try:
-        with os.fdopen(descriptor, "w+b") as file:
-            if sys.platform != "win32":
-                os.fchmod(descriptor, 0o666 & ~current_umask())
-            yield file
-            if synced:
-                file.flush()
-                os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -58,11 +70,12 @@ def _read_umask() -> int:
 @contextlib.contextmanager
 def moved_into(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`. When the `with` block ends without an error, move its file to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        yield Path(folder) / path.name
-        sync(Path(folder) / path.name)
-        (Path(folder) / path.name).replace(path)
+    with errors_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            yield Path(folder) / path.name
+            sync(Path(folder) / path.name)
+            (Path(folder) / path.name).replace(path)
 
 
 def remove_leftovers(folder: Path) -> None:
