@@ -34,16 +34,17 @@ CONSTANT = 0.05  # the share of constant images that is a warning: with this sha
 class FirstBatch:
     """The first batch of a training, before and after augmentation and mixing.
 
-    The images that the page shows come first. All arrays have one row for each image of the batch, but `originals` and
-    all arrays of `augmented` except the first have only the images that the page shows.
+    The images that the page shows (the shown images) come before the other images of the batch.
 
     Attributes:
         rows: The table row of each image, int (images,).
-        originals: The decoded and resized images, (height, width, channels). Their sizes may differ.
-        augmented: The augmented images of each of the first epochs, (images, height, width, channels).
-        mixed: The images of the first epoch after mixing, float32. The network gets these.
+        originals: The shown images, decoded and resized, each (height, width, channels). Their sizes may differ.
+        augmented: The augmented images of each of the first epochs, (images, height, width, channels). The first array
+            has all images of the batch. The other arrays have only the shown images.
+        mixed: The images of the first epoch after mixing, float32 (images, height, width, channels). The network gets
+            these.
         labels: The labels of the table, (images, columns).
-        mixed_labels: The labels of the first epoch after mixing. The loss gets these.
+        mixed_labels: The labels of the first epoch after mixing, (images, columns). The loss gets these.
         is_mixed: Whether mixing changed the image or its label, bool (images,).
     """
 
@@ -102,7 +103,7 @@ def load_first_batch(batches: Batches) -> FirstBatch:
     order = batches.order(0)[: batches.batch_size]
     batch = batches.load(0, 0)
     images, labels = mix_batch(batches.layers, batch)
-    shown = choose_rows(batches.table, order)
+    shown = choose_images(batches.table, order)
     later = [batches.assemble(order[shown], epoch)["images"] for epoch in range(1, EPOCHS)]
     first, plain = np.asarray(batch["images"]), batches.table.labels[order]
     changed = (images != first).any(axis=(1, 2, 3)) | rows_differ(labels, plain)
@@ -133,7 +134,7 @@ def mix_batch(layers: Sequence[Any], batch: dict[str, Any]) -> tuple[np.ndarray,
     return ops.convert_to_numpy(mixed["images"]), ops.convert_to_numpy(mixed["labels"])
 
 
-def choose_rows(table: Table, order: np.ndarray) -> np.ndarray:
+def choose_images(table: Table, order: np.ndarray) -> np.ndarray:
     """Return sorted positions in the batch of at most `IMAGES` images, from as many classes as possible.
 
     `order` has the table row of each image of the batch.

@@ -48,7 +48,7 @@ def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
 
 
 def cached_findings(table: Table, metric: Metric) -> list[Finding]:
-    """Return the errors and warnings of the cheap checks, from the cache if possible.
+    """Return the errors and warnings of the checks of `kcomp train`, from the cache if possible.
 
     The list is empty while another process runs these checks.
     """

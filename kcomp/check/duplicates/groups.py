@@ -126,7 +126,7 @@ def contradictions(
 
 
 def contradict(labels: np.ndarray, threshold: np.ndarray) -> bool:
-    """Return whether two of the labels (rows, columns) differ by more than the threshold in a column, (columns,).
+    """Return whether two of the labels (rows, columns) differ by more than `threshold`, (columns,), in any column.
 
     Missing labels, which are NaN, are ignored.
     """

@@ -11,7 +11,7 @@ NEIGHBOURS = 32  # most similar rows that are looked at for each row
 def largest_distance(rows: int) -> int:
     """Return the largest Hamming distance of two perceptual hashes at which the pixels of the images are compared.
 
-    At this distance, an image has on average at most `CHANCE` unrelated images within reach among `rows` images.
+    Among `rows` unrelated images, an image has on average at most `CHANCE` others within this distance.
     """
     from scipy import stats
 
@@ -87,7 +87,7 @@ def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.
 def closest(pairs: list[np.ndarray], distances: list[np.ndarray], most: int) -> tuple[list, list]:
     """Return the `most` pairs with the smallest distances, sorted by distance, and their distances.
 
-    Both results are lists with a single array, like the arguments of a next call.
+    Each result is a list with a single array, so that it can be an argument of the next call.
     """
     if not pairs:
         return [np.zeros((0, 2), int)], [np.zeros(0, np.uint8)]

@@ -108,7 +108,7 @@ def has_transparency(pooled: PooledRows, row: int) -> bool:
 def odd_where(
     kind: str, severity: Severity, mask: np.ndarray | list[bool], sentence: str, text: Callable[[Any], str]
 ) -> Iterator[OddImages]:
-    """Yield the images at which `mask` is True as one `OddImages`. Yield nothing if there are none.
+    """Yield one `OddImages` with the images at which `mask` is True. Yield nothing if there are none.
 
     `text` takes the position of an image, and returns the text about this image.
     """

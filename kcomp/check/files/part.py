@@ -52,7 +52,7 @@ def check_files(data_set: DataSet) -> Part:
 def file_findings(data_set: DataSet) -> list[Finding]:
     """Return the findings of `check_files` without pictures and tables.
 
-    The measurements of the images may come from file headers only.
+    Measurements of the file headers are enough for this.
     """
     pooled = pool(data_set)
     return [finding for problem in all_problems(pooled, data_set.left_out) for finding in findings_of(problem, pooled)]

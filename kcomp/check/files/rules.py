@@ -67,7 +67,7 @@ def odd_images(
     text: Callable[[Any], str],
     severity: Severity = "warning",
 ) -> Iterator[OddImages]:
-    """Yield the images at which `mask` is True as one `OddImages`. Yield nothing if there are none.
+    """Yield one `OddImages` with the images at which `mask` is True. Yield nothing if there are none.
 
     If these are more than a fifth of the undamaged images, the severity is "note".
 
@@ -75,7 +75,7 @@ def odd_images(
         facts: Measurements of all images.
         kind: The kind of problem.
         mask: Whether each image has the problem.
-        order: A number for each image; the images with the highest numbers come first.
+        order: A number for each image. The images with the highest numbers come first.
         sentence: See `OddImages`.
         text: Takes the position of an image, and returns the text about this image.
         severity: The severity of the finding.

@@ -43,9 +43,7 @@ class Shift:
 
     @property
     def large(self) -> np.ndarray:
-        """Whether the rate of each class in the test rows differs beyond chance and by at least a medium effect,
-        (classes,).
-        """
+        """Whether the rate of each class in the test rows differs beyond chance and by a medium effect, (classes,)."""
         effect = np.abs(2 * np.arcsin(np.sqrt(self.test)) - 2 * np.arcsin(np.sqrt(self.train)))
         outside = (self.train < self.low) | (self.train > self.high)
         result: np.ndarray = (effect >= MEDIUM_EFFECT) & outside & (self.p_values < LEVEL)

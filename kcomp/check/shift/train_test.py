@@ -36,7 +36,7 @@ class Difference:
         area: The area under the ROC curve, with test rows as positives.
         low: The lower end of its 95 % interval (DeLong et al. 1988).
         high: The upper end of this interval.
-        p_value: The probability that an area is as large by chance.
+        p_value: The probability that chance gives at least this area.
         train_scores: How much each chosen training row looks like a test row, (training rows,).
         test_scores: How much each chosen test row looks like a test row, (test rows,).
         train: Positions of the chosen training rows, (training rows,).

@@ -219,7 +219,8 @@ def permuted_within(folds: np.ndarray, random: np.random.Generator) -> np.ndarra
 def tail_probability(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
     """Return for each column the probability that chance gives at least the observed score, (columns,).
 
-    It is that of a Pearson type III distribution with the moments of the scores by chance, (permutations, columns).
+    `chance` has the scores with permuted labels, (permutations, columns). A Pearson type III distribution with the same
+    mean, standard deviation and skewness gives the probability.
     """
     from scipy import stats
 

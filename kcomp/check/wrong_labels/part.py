@@ -118,7 +118,7 @@ def label_findings(
 def share_of(columns: Sequence[CheckedColumn]) -> tuple[float, float, float]:
     """Return three numbers: the share of wrong labels in all columns together, and the ends of its 95 % interval.
 
-    The errors of the columns count as independent, so their squares are added.
+    The uncertainties of the columns count as independent, so the squares of the interval's halves are added.
     """
     weights = np.array([len(column.rows) for column in columns], float)
     weights /= weights.sum()

@@ -47,7 +47,7 @@ class FlatNetwork:
         return needed
 
     def bottlenecks(self, needed: set[int]) -> list[int]:
-        """Return the numbers of the tensors on all paths from the images to the output, in order.
+        """Return the numbers of the tensors that every path from the images to the output passes, in order.
 
         `needed` has the numbers of the tensors that the output depends on.
         """

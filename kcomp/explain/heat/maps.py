@@ -216,10 +216,9 @@ def check_images(images: np.ndarray, network: FlatNetwork) -> None:
 
 
 def one_hot(class_indices: Sequence[int] | np.ndarray, count: int, columns: int) -> np.ndarray:
-    """Return 1 in the column to explain and 0 in the others, float32 (images, columns). `count` is the number of
-    images.
+    """Return 1 in the column to explain and 0 in the others, float32 (images, columns).
 
-    Raise ValueError unless there is one valid index for each image.
+    Raise ValueError unless there is one valid index for each of the `count` images.
     """
     indices = np.asarray(class_indices)
     if indices.shape != (count,):

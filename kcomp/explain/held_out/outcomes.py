@@ -112,7 +112,8 @@ def decide_member(values: np.ndarray, rows: HeldOutRows, outcomes: Outcomes) -> 
 def metric_arrays(rows: HeldOutRows, outcomes: Outcomes, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
     """Return the two arrays that a metric takes, for the mean predictions of all members; see `Metric.inputs`.
 
-    A metric of predicted classes gets those of `outcomes`, which depend on fitted thresholds or cut points.
+    A metric that compares classes gets the predicted classes of `outcomes`, which depend on fitted thresholds or cut
+    points.
     """
     true, scored = metric.inputs(rows.labels, rows.predictions, rows.target)
     if metric.on == "decisions" and outcomes.decided is not None:

@@ -128,8 +128,7 @@ def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
 def read_recipe(run: Run, target: Target) -> tuple[Table | None, Scorer, str]:
     """Return three things from the recipe of a run: the table or None, the `Scorer`, and why the table cannot be read.
 
-    If the recipe cannot be loaded, the metric is looked up by its name. The last text is empty if the table can be
-    read.
+    The last text is empty if there is a table. If the recipe cannot be loaded, the metric is looked up by its name.
     """
     try:
         recipe = run.recipe().recipe

@@ -34,7 +34,7 @@ class ConstantScore:
 def baseline_findings(rows: HeldOutRows, outcomes: Outcomes, metrics: dict[str, Interval]) -> tuple[Finding, ...]:
     """Return a finding if the score is not clearly better than that of a constant prediction.
 
-    The score is clearly better under two conditions. Its 95 % interval excludes the score of the constant prediction.
+    The score is clearly better if two conditions hold. Its 95 % interval excludes the score of the constant prediction.
     And predictions in random order reach it with a probability of at most 2.5 %.
 
     `metrics` is {metric: score of all rows}. The recipe's metric is the first.
