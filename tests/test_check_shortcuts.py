@@ -113,7 +113,7 @@ def test_arrays_without_files():
 @pytest.fixture
 def without_pictures(monkeypatch):
     """Leave out the picture, which takes long and does not change the findings."""
-    monkeypatch.setattr(shortcut_section, "picture_of", lambda *arguments: ("", b""))
+    monkeypatch.setattr(shortcut_section, "score_plot", lambda *arguments: ("", b""))
 
 
 @pytest.mark.parametrize("seeds", [12, pytest.param(40, marks=pytest.mark.slow)])

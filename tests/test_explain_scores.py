@@ -4,8 +4,8 @@ import explained
 import numpy as np
 import pytest
 
-from kcomp.explain.errors.galleries import picture_groups
-from kcomp.explain.errors.pictures import describe_row, group_places
+from kcomp.explain.errors.galleries import choose_galleries
+from kcomp.explain.errors.pictures import describe_row, explained_places
 from kcomp.explain.errors.table import error_frame
 from kcomp.explain.held_out.outcomes import compute_outcomes
 from kcomp.explain.held_out.rows import collect_rows
@@ -81,7 +81,7 @@ def test_errors_csv_has_every_row_the_worst_first(tmp_path):
     assert list(frame.columns) == columns
     assert frame["image_id"].tolist() == ["c", "f", "b", "d", "a", "e"]
     assert frame["correct"].tolist() == [0, 0, 1, 1, 1, 1]
-    groups = picture_groups(rows, outcomes)
+    groups = choose_galleries(rows, outcomes)
     assert [group.caption for group in groups] == [
         "The most confident mistakes (2 wrong rows in all)",
         "The least certain rows",
@@ -193,8 +193,8 @@ def test_the_least_certain_label_of_a_row_is_shown(tmp_path):
         tmp_path / "run", target, ["a", "b"], [[1, 0], [1, 0]], [[0.55, 0.8], [0.85, 0.1]], metric="roc_auc"
     )
     rows, outcomes = outcomes_of(run)
-    gallery = next(group for group in picture_groups(rows, outcomes) if group.caption == "The least certain rows")
-    assert group_places(gallery, rows, outcomes) == [(0, 0), (1, 0)]
+    gallery = next(group for group in choose_galleries(rows, outcomes) if group.caption == "The least certain rows")
+    assert explained_places(gallery, rows, outcomes) == [(0, 0), (1, 0)]
     assert describe_row(rows, outcomes, (0, 0))[3] == "rust: 0.55"
 
 
@@ -210,7 +210,7 @@ def test_numbers_by_hand(tmp_path):
     frame = error_frame(rows, outcomes)
     assert frame["image_id"].tolist() == ["b", "a", "c"] and frame["residual"].tolist()[:2] == [-4, 1]
     assert calibration_part(rows, outcomes) is None
-    assert picture_groups(rows, outcomes)[0].places.tolist() == [1, 0]
+    assert choose_galleries(rows, outcomes)[0].places.tolist() == [1, 0]
 
 
 def test_grades_use_cut_points_of_other_folds(tmp_path):

@@ -11,7 +11,14 @@ from scipy import stats
 from kcomp import data
 from kcomp.data.tables import Table
 from kcomp.explain.slices.columns import as_values, table_columns
-from kcomp.explain.slices.search import FALSE_ALARMS, LEAST, adjust, find_slices, quantile_slices, worse_by_chance
+from kcomp.explain.slices.search import (
+    FALSE_ALARMS,
+    LEAST,
+    correct_p_values,
+    find_slices,
+    quantile_slices,
+    worse_by_chance,
+)
 from kcomp.targets import OneOf
 
 
@@ -57,7 +64,7 @@ def test_fishers_test_by_hand():
 def test_holms_correction_by_hand():
     slices = find_slices({"sex": np.array(["f"] * 30 + ["m"] * 30, dtype=object)}, np.arange(60) % 2.0)
     first, second = slices
-    adjusted = adjust([dataclasses.replace(first, p=0.04), dataclasses.replace(second, p=0.01)])
+    adjusted = correct_p_values([dataclasses.replace(first, p=0.04), dataclasses.replace(second, p=0.01)])
     assert [(each.p, each.adjusted) for each in adjusted] == [(0.01, 0.02), (0.04, 0.04)]
 
 
