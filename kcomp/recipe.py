@@ -146,8 +146,9 @@ class Recipe:
         stages: Function. stages(config) returns a list of `Stage`, in training order.
         test: Function. test(config) returns the test images that `kcomp predict` uses without the option --test. None
             if there are none.
-        callbacks: Function. callbacks(config) returns new Keras callbacks. It is called for each stage. None for no
-            callbacks.
+        callbacks: Function. callbacks(config) returns new Keras callbacks. It is called for each stage. If a callback
+            has the methods get_state() and set_state(state), its state is saved with the run: numbers, texts, None,
+            lists and dicts. None for no callbacks.
         views: Function. views(config) returns a list of `kcomp.views.View`, variants of a test image whose predictions
             are averaged. None to predict the image alone.
         sweep: Function. sweep() returns a list of dicts of values. `kcomp sweep` trains the recipe with each dict. None

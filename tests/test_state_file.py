@@ -2,9 +2,11 @@
 
 import json
 
+import click
 import numpy as np
 import pytest
 
+from kcomp.commands.common import Duration
 from kcomp.runs.folder import BEFORE, STATE, Run
 from kcomp.system.durations import parse_duration
 from kcomp.system.files import DamagedError
@@ -124,3 +126,6 @@ def test_durations():
     for text in ("", "10", "min", "0s", "-1s", "5 days", "10min later"):
         with pytest.raises(ValueError, match="such as 90s, 10min or 8h30m; received"):
             parse_duration(text)
+    assert Duration().convert("2min", None, None) == 120
+    with pytest.raises(click.BadParameter, match="such as 90s, 10min or 8h30m; received '5'"):
+        Duration().convert("5", None, None)
