@@ -216,13 +216,14 @@ class Trainings:
         self.moments, self.calls = json.loads((self.folder / "steps.json").read_text())
         self.expected = contents(self.folder / "whole")
 
-    def start(self, run, *, at=None, error=None, leave=None, steps=False):
+    def start(self, run, *, at=None, error=None, leave=None, steps=False, backend=None):
         """Start a training in a fork, and return the fork server and the process id."""
+        backend = backend or self.backend
         command = ["train", "tiny.py", "--save-every", "3s", "--set", f"kind={self.kind}"]
-        command += ["--backend", self.backend, "-o", run]
+        command += ["--backend", backend, "-o", run]
         place = str(self.folder / "steps.json") if steps else None
         order = {"at": at, "error": error, "leave": leave, "steps": place, "command": command}
-        server, outputs = conftest.ForkServer.of(self.backend), [self.folder / f"{run}.out", self.folder / f"{run}.err"]
+        server, outputs = conftest.ForkServer.of(backend), [self.folder / f"{run}.out", self.folder / f"{run}.err"]
         for path in outputs:
             path.touch()
         # each run has its own cache of features, else only the first would compute them
@@ -231,7 +232,7 @@ class Trainings:
         programs.mkdir(parents=True, exist_ok=True)
         if not (cache / "jax").exists():
             (cache / "jax").symlink_to(programs)
-        env = conftest.environment(self.backend) | {"KCOMP_CACHE": str(cache)}
+        env = conftest.environment(backend) | {"KCOMP_CACHE": str(cache)}
         return server, server.start([json.dumps(order)], code=CHILD, cwd=self.folder, env=env, outputs=outputs)
 
     def train(self, run, **options):

@@ -1,10 +1,13 @@
 """Trainings that are killed, or whose writes fail, end as one without faults. The slow tests try every write."""
 
+import json
 import random
 import shutil
 
 import conftest
 import faults
+import numpy as np
+import pandas as pd
 import pytest
 
 LEFT_OUT = {  # a part of the state, and a kind of recipe that has it
@@ -76,6 +79,21 @@ def test_a_full_disk_is_named_and_loses_nothing(trainings, backend):
 def test_the_comparison_fails_if_a_part_of_the_state_is_left_out(trainings, backend, left_out):
     of = trainings(backend, LEFT_OUT[left_out])
     assert of.kill_at(inside_epoch(of), left_out) != []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "second"), [("torch", "jax"), ("jax", "torch")])
+def test_the_other_backend_continues_inside_an_epoch(trainings, first, second):
+    of = trainings(first)
+    run = of.killed_at(inside_epoch(of))
+    code, text = of.train(run, backend=second)
+    assert code == 0 and f"continues on {second} what {first} trained, at epoch 5" in text, text
+    history = json.loads((of.folder / run / "manifest.json").read_text())["history"]
+    assert [(part["backend"], part["epoch"]) for part in history] == [(first, 1), (second, 5)]
+    logs = [pd.read_csv(of.folder / name / "log.csv") for name in (run, "whole")]
+    exact = [name for name in logs[0] if name not in faults.SKIPPED]
+    pd.testing.assert_frame_equal(logs[0][exact][:4], logs[1][exact][:4])
+    np.testing.assert_allclose(logs[0]["rate"][:5], logs[1]["rate"][:5], rtol=1e-6)
 
 
 @pytest.mark.slow
