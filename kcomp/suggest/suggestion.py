@@ -25,13 +25,22 @@ FEWEST = 10  # rows with an image and a label, so that a probe can be cross-vali
 
 @dataclass(frozen=True)
 class StageSuggestion:
-    """How much of a pretrained network to train, with the reasons.
+    """How much of a pretrained network to train, with the reasons. `stages` returns it.
 
-    Attributes:
+    Args:
         plan: The two stages as numbers.
         reasons: Short sentences with the measured numbers.
         size: How much labelled data there is.
         similarity: How well the features of the network fit the data.
+
+    Examples:
+        >>> import keras
+        >>> from kcomp import data, suggest
+        >>> images = keras.Input((8, 8, 3))
+        >>> backbone = keras.Model(images, keras.layers.Conv2D(16, 3, activation="relu")(images))
+        >>> suggestion = suggest.stages(data.sklearn_digits(), backbone, most=50)
+        >>> isinstance(suggestion, suggest.StageSuggestion), suggestion.plan.head_epochs
+        (True, 2)
     """
 
     plan: StagePlan
@@ -88,10 +97,12 @@ def stages(
         ImageNet models transfer better?
 
     Examples:
-        >>> from kcomp import data, models, suggest
+        >>> import keras
+        >>> from kcomp import data, suggest
         >>> rows = data.sklearn_digits()
-        >>> backbone = models.efficientnet_lite0(32, weights=None)  # for a real measurement, with ImageNet weights
-        >>> suggestion = suggest.stages(rows, backbone, most=40)
+        >>> images = keras.Input((8, 8, 3))
+        >>> backbone = keras.Model(images, keras.layers.Conv2D(16, 3, activation="relu")(images))
+        >>> suggestion = suggest.stages(rows, backbone, most=50)  # usually models.efficientnet_lite0(size) or the like
         >>> suggestion.stages[0].name
         'head'
         >>> suggestion.reasons[0]
