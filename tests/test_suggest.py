@@ -1,6 +1,7 @@
 """How much to train: groups of blocks, probes on their features, the table of the textbook, and the suggestion."""
 
 import re
+from types import SimpleNamespace
 
 import conftest
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from kcomp import data, targets
 from kcomp.new.stages import default_stages
-from kcomp.suggest.patterns import expressions
+from kcomp.suggest.patterns import expressions, pattern_of
 from kcomp.suggest.rule import DataSize, GroupScore, Similarity, explain, plan_stages, upper_groups
 from kcomp.suggest.scores import ProbeScore, advantage, score_features
 
@@ -79,6 +80,8 @@ def test_advantage_by_hand():
         (["conv2d_1", "dense"], ["conv2d_12", "conv2d"], ["conv2d_1", "dense.*"]),
         (["stage_3/block_0", "stage_3/block_1"], ["stage_2/block_0"], ["stage_3.*"]),
         (["a.b"], ["axb"], [r"a\..*"]),
+        (["c_7", "c_3", "c_8"], ["c_1"], ["c_[78].*", "c_3.*"]),
+        (["c_72", "c_73"], ["c_7", "c_1"], ["c_72.*", "c_73.*"]),
     ],
 )  # fmt: skip
 def test_expressions_match_the_chosen_layers_alone(chosen, others, expected):
@@ -86,6 +89,15 @@ def test_expressions_match_the_chosen_layers_alone(chosen, others, expected):
     assert patterns == expected
     assert all(re.fullmatch("|".join(patterns), name) for name in chosen)
     assert not any(re.fullmatch("|".join(patterns), name) for name in others)
+
+
+def test_irregular_names_train_all_layers():
+    """A regular expression of 40 names would be long."""
+    odd, even = (tuple(f"conv2d_{number}" for number in range(start, 99, 2)) for start in (11, 10))
+    groups = [SimpleNamespace(layers=even), SimpleNamespace(layers=odd)]
+    assert pattern_of(groups, 1) == pattern_of(groups, 2) == "all"
+    groups = [SimpleNamespace(layers=("a_1",)), SimpleNamespace(layers=("a_2",))]
+    assert pattern_of(groups, 1) == "head.*|a_2.*"
 
 
 def similarity_of(*skills, error=0.01):
@@ -202,6 +214,24 @@ give(layers=[group.layers for group in groups], weights=[group.weights for group
     assert answer["weights"] == [216, 1152, 3456] and answer["shapes"] == [[8], [16], [24]]
     assert answer["patterns"] == ["head.*|block3.*", "head.*|block[23].*", "all"]
     assert answer["trained"] == [["block3_conv", "head"], ["block2_conv", "block3_conv", "head"]]
+
+
+@pytest.mark.parametrize("backend", conftest.one_slow("jax"))
+def test_tokens_of_one_resolution_are_divided_by_blocks(backend):
+    """A transformer-like network: a convolution, and 8 residual blocks of 16 tokens. Each group has two blocks."""
+    code = """
+x = inputs = keras.Input((16, 16, 3))
+x = layers.Reshape((16, 8))(layers.Conv2D(8, 4, 4, name="patch")(x))
+for number in range(8):
+    x = layers.Add()([x, layers.Dense(8, name=f"block{number}_dense")(layers.LayerNormalization(name=f"block{number}_norm")(x))])
+groups = divide(keras.Model(inputs, x))
+give(layers=[group.layers for group in groups], patterns=[pattern_of(groups, upper) for upper in range(1, 6)])
+"""
+    answer = conftest.in_backend(backend, NETWORK + code)
+    names = [f"block{number}_{kind}" for number in range(8) for kind in ("norm", "dense")]
+    assert answer["layers"] == [["patch"], *(names[start : start + 4] for start in range(0, 16, 4))]
+    expected = ["head.*|block[67].*", "head.*|block[4-7].*", "head.*|block[2-7].*", "head.*|block.*", "all"]
+    assert answer["patterns"] == expected
 
 
 SUGGEST = (

@@ -1,7 +1,7 @@
 """Divide a backbone into groups of blocks, whose outputs have one resolution."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from kcomp.models.depth import weight_depths
 from kcomp.models.trainable import leaves
 from kcomp.training.frozen.cut import NotCutError, has_weights, in_order
 
-TOKEN_GROUPS = 4  # of a network whose outputs all have one resolution
+FEWEST_SIZES = 3  # resolutions; a transformer has one of its tokens, and perhaps one before them
+QUARTERS = 4
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class BlockGroup:
 def divide(backbone: keras.Model) -> list[BlockGroup]:
     """Return the groups of a backbone, the first layers first.
 
-    A group ends at the last tensor of its resolution that all paths through the network pass. If all tensors have one
-    resolution, as in most transformers, each of four groups has equally many blocks. A network that cannot be divided
-    is one group.
+    A group ends at the last tensor of its resolution that all paths through the network pass. If there are fewer than
+    three resolutions, as in most transformers, the groups are the first layer and four groups of about equally many
+    blocks. A network that cannot be divided is one group.
     """
     ends = list(ends_of(backbone))
     depths = weight_depths(backbone)
@@ -67,17 +68,17 @@ def ends_of(backbone: keras.Model) -> Iterator[tuple[str, Any, int]]:
     maps = [each for each in bottlenecks(nodes, backbone.outputs) if each[0] >= first and len(each[1].shape) in (3, 4)]
     last: dict[int, tuple[str, Any]] = {}  # by the depth of the first block after the tensor
     for place, tensor in last_of_each_size(maps, depths, nodes):
-        after = [depths.get(id(weight), 0) for node in nodes[place + 1 :] for weight in node.operation.weights]
-        if after:
-            axes = tuple(range(1, len(tensor.shape) - 1))
-            last[max(after)] = (nodes[place].operation.name, keras.ops.mean(tensor, axes))
+        axes = tuple(range(1, len(tensor.shape) - 1))
+        last[next_depth(nodes[place + 1 :], depths)] = (nodes[place].operation.name, keras.ops.mean(tensor, axes))
     deepest = max(depths.values(), default=0)
-    yield from ((name, features, depth) for depth, (name, features) in last.items() if depth < deepest)
+    yield from ((name, features, depth) for depth, (name, features) in last.items() if 0 <= depth < deepest)
     yield backbone.layers[-1].name, pooled(backbone, None), -1
 
 
-def last_of_each_size(maps: Sequence[tuple[int, Any]], depths: dict[int, int], nodes: Sequence[Any]) -> list[Any]:
-    """Return the last tensor of each resolution, or of each quarter of the blocks if there is only one resolution.
+def last_of_each_size(
+    maps: Sequence[tuple[int, Any]], depths: Mapping[int, int], nodes: Sequence[Any]
+) -> list[tuple[int, Any]]:
+    """Return the last tensor of each resolution, or of each quarter of the blocks if there are few resolutions.
 
     Args:
         maps: Pairs of the position of a layer call and its output.
@@ -85,14 +86,19 @@ def last_of_each_size(maps: Sequence[tuple[int, Any]], depths: dict[int, int], n
         nodes: The layer calls of the network.
     """
     by_size = {tuple(tensor.shape[1:-1]): (place, tensor) for place, tensor in maps}
-    if len(by_size) > 1:
+    if len(by_size) >= FEWEST_SIZES:
         return list(by_size.values())
     blocks = max(depths.values(), default=0) + 1
     by_quarter = {}
     for place, tensor in maps:
-        after = [depths.get(id(weight), 0) for node in nodes[place + 1 :] for weight in node.operation.weights]
-        by_quarter[(max(after, default=-1) + 1) * TOKEN_GROUPS // (blocks + 1)] = (place, tensor)
+        by_quarter[(next_depth(nodes[place + 1 :], depths) + 1) * QUARTERS // max(1, blocks - 1)] = (place, tensor)
     return list(by_quarter.values())
+
+
+def next_depth(nodes: Sequence[Any], depths: Mapping[int, int]) -> int:
+    """Return the depth of the first block in these layer calls. -1 if they have no weights."""
+    weights = (weight for node in nodes for weight in getattr(node.operation, "weights", ()))
+    return max((depths.get(id(weight), 0) for weight in weights), default=-1)
 
 
 def count(layer: keras.layers.Layer) -> int:

@@ -10,6 +10,7 @@ import keras
 from kcomp import models
 from kcomp import recipe as recipes
 from kcomp.data.tables import Table
+from kcomp.engine.devices import clear_session
 from kcomp.new.plan import RecipePlan
 from kcomp.new.stages import StagePlan, not_measured
 from kcomp.new.write import LITE
@@ -53,6 +54,7 @@ def read_rows(source: str) -> Table:
 
 def build_backbone(plan: RecipePlan) -> keras.Model:
     """Return the network of the recipe with ImageNet weights, for images of at most 160 pixels."""
+    clear_session()  # so that Keras numbers layers without a name as in a training
     size = measured_size(plan.size.size)
     if plan.network in LITE:
         backbone: keras.Model = getattr(models, plan.network)(size)

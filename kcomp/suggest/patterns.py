@@ -8,15 +8,20 @@ if TYPE_CHECKING:
     from kcomp.suggest.groups import BlockGroup
 
 HEAD = "head"  # the layer that `models.classifier` adds; its pooling may have weights, and is named head_pool
+LONGEST = 120  # characters of a regular expression
 
 
 def pattern_of(groups: Sequence["BlockGroup"], upper: int) -> str:
-    """Return a value for `Stage.train` that trains the head and the last `upper` groups of a backbone."""
+    """Return a value for `Stage.train` that trains the head and the last `upper` groups of a backbone.
+
+    It is "all" for all groups, and if the names of the layers are too irregular for a short regular expression.
+    """
     if upper >= len(groups):
         return "all"
     others = [path for group in groups[: len(groups) - upper] for path in group.layers]
     chosen = [path for group in groups[len(groups) - upper :] for path in group.layers]
-    return "|".join([f"{HEAD}.*", *expressions(chosen, [*others, HEAD])])
+    pattern = "|".join([f"{HEAD}.*", *expressions(chosen, [*others, HEAD])])
+    return pattern if len(pattern) <= LONGEST else "all"
 
 
 def expressions(chosen: Sequence[str], others: Sequence[str]) -> list[str]:
@@ -41,22 +46,24 @@ def shortest_start(name: str, others: Sequence[str]) -> str | None:
 
 def join_digits(patterns: Sequence[str]) -> list[str]:
     """Join expressions such as "block6.*" and "block7.*", which differ only in successive last digits."""
-    joined: list[str] = []
-    digits: dict[str, list[int]] = {}  # by the text before them
+    runs: list[tuple[str, list[int]]] = []  # the text before the digits, and the digits; none for other expressions
     for pattern in patterns:
         match = re.fullmatch(r"(.*\D)(\d)\.\*", pattern)
-        before, digit = (match[1], int(match[2])) if match else (pattern, -1)
-        if match and before in digits and digits[before][-1] + 1 == digit:
-            digits[before].append(digit)
+        if match is None:
+            runs.append((pattern, []))
+            continue
+        before, digit = match[1], int(match[2])
+        run = next((digits for text, digits in runs if text == before and digits[-1:] == [digit - 1]), None)
+        if run is None:
+            runs.append((before, [digit]))
         else:
-            joined.append(before)
-            digits[before] = [digit]
-    return [before + digit_class(digits[before]) if digits[before] != [-1] else before for before in joined]
+            run.append(digit)
+    return [before + digit_class(digits) for before, digits in runs]
 
 
 def digit_class(digits: Sequence[int]) -> str:
-    """Return the expression for a name that ends in one of these successive digits, or only begins so."""
+    """Return the end of an expression: one of these successive digits, and then any text. Empty without digits."""
+    if len(digits) < 2:
+        return "".join(f"{digit}.*" for digit in digits)
     first, last = digits[0], digits[-1]
-    if first == last:
-        return f"{first}.*"
     return f"[{first}{'-' if last - first > 1 else ''}{last}].*"

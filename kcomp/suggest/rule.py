@@ -98,7 +98,8 @@ def plan_stages(size: DataSize, similarity: Similarity, patterns: Sequence[str])
 def explain(size: DataSize, similarity: Similarity, plan: StagePlan) -> tuple[str, ...]:
     """Return short sentences with the measured numbers that lead to a plan."""
     scores, layers = similarity.scores, "all layers" if plan.train == "all" else "the upper blocks"
-    trained = sum(score.weights for score in scores[len(scores) - upper_groups(size, similarity) :])
+    upper = len(scores) if plan.train == "all" else upper_groups(size, similarity)
+    trained = sum(score.weights for score in scores[len(scores) - upper :])
     return (
         f"{'Little' if size.is_little else 'Much'} data: {quantity(size.rows, 'labelled row')}"
         + (f", {size.rarest_rows} of the rarest class ({size.rarest})." if size.rarest else "."),
