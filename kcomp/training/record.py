@@ -53,8 +53,10 @@ class Record(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         progress, now = self.score.progress, time.monotonic()
-        is_last = batch + 1 >= len(self.score.training) or self.model.stop_training
-        if is_last or now < max(self.saved + self.save_every, self.due):
+        # the end of the epoch saves too, and raises an error if the loss is not finite
+        is_over = batch + 1 >= len(self.score.training) or self.model.stop_training
+        is_finite = math.isfinite(float((logs or {}).get("loss", 0.0)))
+        if is_over or not is_finite or now < max(self.saved + self.save_every, self.due):
             return
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
