@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kcomp import metrics
-from kcomp.check.finding_text import example_ids, finding_line, printable
+from kcomp.check.finding_text import example_ids, finding_line, printable_line
 from kcomp.check.label_text import label_text
 from kcomp.check.report import by_severity, overview, plain, verdict, write_report
 from kcomp.data.tables import with_class_names
@@ -108,7 +108,7 @@ def test_a_row_of_the_csv_says_what_is_wrong_with_its_image():
 
 
 def test_ids_are_safe_to_print():
-    assert printable(HOSTILE) == '<script>alert(1)</script>,"x"\\x1b[31m\\n\\udcff'
+    assert printable_line(HOSTILE) == '<script>alert(1)</script>,"x"\\x1b[31m\\n\\udcff'
     assert example_ids(Finding("dark", "note", "x", tuple("abcde"))) == "a, b, c and 2 more"
     assert example_ids(Finding("dark", "note", "x")) == ""
     long = Finding("dark", "note", "too dark", ("folder/" * 9 + "a.png",))

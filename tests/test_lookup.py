@@ -1,5 +1,6 @@
 """Image files: found by id in a folder or by a pattern, and what is skipped in folders."""
 
+import os
 import time
 import unicodedata
 import warnings
@@ -172,3 +173,60 @@ def test_a_million_rows_within_a_minute(monkeypatch):
     table = data.read_csv(frame, "images", label="label", on_bad="ignore")
     assert len(table) == count and table.images[-1] == f"images/x/{count - 1:07d}.PNG"
     assert time.process_time() - start < 6
+
+
+PATTERNS = ["images", "images/{image_id}", None]
+
+
+@pytest.mark.parametrize("images", PATTERNS)
+@pytest.mark.parametrize("form", ["absolute", "parent"])
+def test_a_cell_leads_out_of_the_folder_of_images_only_with_permission(tmp_path, images, form):
+    folder = tmp_path / "competition"
+    make(tmp_path, "competition/images/a.png", "secret/b.png")
+    outer = (
+        str(tmp_path / "secret/b.png") if form == "absolute" else "../" * (1 + (images is not None)) + "secret/b.png"
+    )
+    source = pd.DataFrame({"image_id": [outer, outer]}, dtype=object)
+
+    def paths(**options):
+        return find_images(source, source["image_id"], folder / "train.csv", images, **options)
+
+    with pytest.raises(
+        ValueError,
+        match=r"2 paths of images lead out of the folder .*, first '.*secret/b.png'; if the "
+        r"table's origin is trusted, allow them with read_csv\(\.\.\., allow_outside=True\)",
+    ):
+        paths()
+    assert [os.path.realpath(path) for path in paths(allow_outside=True)] == [str(tmp_path / "secret/b.png")] * 2
+
+
+@pytest.mark.parametrize("images", PATTERNS)
+def test_paths_that_stay_in_the_folder_and_links_need_no_permission(tmp_path, images):
+    make(tmp_path, "images/x/a.png", "other/b.png")
+    (tmp_path / "images/link").symlink_to(tmp_path / "other")
+    base = "images/" if images is None else ""
+    cells = [str(tmp_path / "images/x/a.png"), f"{base}x/../x/a.png"]
+    source = pd.DataFrame({"image_id": cells}, dtype=object)
+    paths = find_images(source, source["image_id"], tmp_path / "train.csv", images)
+    assert {os.path.realpath(path) for path in paths} == {str(tmp_path / "images/x/a.png")}
+    if images is not None:
+        assert find(tmp_path, ["link/b.png", "x/a.png"], images) == ["images/link/b.png", "images/x/a.png"]
+        assert find(tmp_path, ["/x/a.png"], "images/{image_id}") == ["images//x/a.png"]  # a path from the folder
+
+
+def test_rows_with_and_without_absolute_paths(tmp_path):
+    make(tmp_path, "images/a.png", "images/b.png")
+    assert find(tmp_path, ["a", str(tmp_path / "images/b.png")]) == ["images/a.png", "images/b.png"]
+    with pytest.raises(FileNotFoundError, match="1 of 2 images are missing"):
+        find(tmp_path, ["a", str(tmp_path / "images/c.png")])
+
+
+def test_the_table_keeps_the_permission_for_test_rows(tmp_path):
+    make(tmp_path, "images/a.png", "secret/b.png")
+    for name, path in (("train", "a"), ("test", str(tmp_path / "secret/b.png"))):
+        (tmp_path / f"{name}.csv").write_text(f"image_id\n{path}\n")
+    assert not data.read_csv(tmp_path / "train.csv", "images").allow_outside
+    assert data.read_csv(tmp_path / "train.csv", "images", allow_outside=True).allow_outside
+    with pytest.raises(ValueError, match="lead out of the folder"):
+        data.read_test(tmp_path / "test.csv", "images")
+    assert data.read_test(tmp_path / "test.csv", "images", allow_outside=True).images[0].endswith("secret/b.png")

@@ -24,8 +24,7 @@ def cache(kinds: tuple[str, ...]) -> None:
     """
     import time
 
-    from rich.console import Console
-
+    from kcomp.report.console import PlainConsole
     from kcomp.report.table import print_table
     from kcomp.report.text import file_size
 
@@ -42,5 +41,5 @@ def cache(kinds: tuple[str, ...]) -> None:
         }
         for use in uses
     ]
-    print_table(Console(), rows)
+    print_table(PlainConsole(), rows)
     click.echo(f"{file_size(sum(use.size for use in uses))} in {cache_folder()}")

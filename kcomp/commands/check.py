@@ -43,7 +43,7 @@ def check(
     require_packages(["matplotlib", "jinja2", "imagehash"], "report")  # imagehash finds near-duplicates
     run_list = find_runs(runs) if runs else []
     use_backend(backend)
-    from rich.console import Console
+    from kcomp.report.console import PlainConsole
 
     with lazy_keras():
         from kcomp.check.source import load_source
@@ -52,7 +52,7 @@ def check(
     from kcomp.check.report import all_findings, write_report
     from kcomp.check.run import check as run_checks
 
-    console, debug = Console(), bool(click.get_current_context().find_root().params.get("debug", False))
+    console, debug = PlainConsole(), bool(click.get_current_context().find_root().params.get("debug", False))
     result = run_checks(loaded, console, runs=run_list, debug=debug)
     folder = output or Path("check") / loaded.name / loaded.fingerprint()
     command = shlex.join(["kcomp", *sys.argv[1:]])

@@ -55,11 +55,10 @@ def compare(
     if output is not None:
         check_output(output, folder=True)
     require_packages(["matplotlib", "jinja2"], "report")
-    from rich.console import Console
-
     from kcomp.compare.parent.page import CompareOptions, compare
+    from kcomp.report.console import PlainConsole
 
-    console = Console()
+    console = PlainConsole()
     debug = click.get_current_context().find_root().params.get("debug", False)
     options = CompareOptions(
         recipe, chosen, tuple(seed_numbers), tuple(fold_numbers), assignments, updates, output, debug

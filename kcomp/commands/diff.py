@@ -20,14 +20,13 @@ def diff(first: Path, second: Path) -> None:
     and machine. Of complete runs, it also compares epochs, weights, predictions and scores. No recipe is executed.
     """
     pair = [single_run(path) for path in (first, second)]
-    from rich.console import Console
-
+    from kcomp.report.console import PlainConsole
     from kcomp.report.table import print_table
     from kcomp.reproduce.causes import causes, source_lines
     from kcomp.reproduce.results import result_differences
     from kcomp.reproduce.text import cause_line, result_lines
 
-    console, listed = Console(), causes(*pair)
+    console, listed = PlainConsole(), causes(*pair)
     if listed:
         print_table(console, [vars(cause) for cause in listed])
     lines = source_lines(*pair)

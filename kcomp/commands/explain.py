@@ -34,11 +34,10 @@ def explain(runs: tuple[Path, ...], backend: str | None, stress: int, output: Pa
     require_packages(["matplotlib", "jinja2"], "report")
     run_list = find_runs(runs)
     use_backend(backend, preferred=run_list[0].manifest["backend"])
-    from rich.console import Console
-
     from kcomp.explain.run import explain_runs
+    from kcomp.report.console import PlainConsole
 
-    console = Console()
+    console = PlainConsole()
     folder, parts = explain_runs(run_list, output, console, stress=stress)
     for part in parts:
         console.print(f"{part.section.title}: {part.section.verdict}", highlight=False, soft_wrap=True)

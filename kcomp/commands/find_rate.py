@@ -31,9 +31,8 @@ def find_rate(
     check_output(output or Path("find-rate"), folder=True, default=output is None)
     require_packages(["matplotlib"], "report")
     use_backend(backend)
-    from rich.console import Console
-
     from kcomp.commands.train import load_recipe, read_table
+    from kcomp.report.console import PlainConsole
 
     with lazy_keras():
         loaded = load_recipe(recipe, assignments)
@@ -43,7 +42,7 @@ def find_rate(
     from kcomp.find_rate.suggestion import suggest
     from kcomp.report.progress import StepProgress
 
-    console = Console()
+    console = PlainConsole()
     try:
         with StepProgress(console, "find-rate", STEPS) as progress:
             progress.start_step("training at rising rates")

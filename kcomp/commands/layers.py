@@ -29,12 +29,11 @@ def layers(recipe: Path, backend: str | None, assignments: tuple[str, ...]) -> N
     with `layer_decay`, a column has the factor of each layer's learning rate.
     """
     use_backend(backend)
-    from rich.console import Console
-
     from kcomp.commands.train import load_recipe, read_table
     from kcomp.data.splits import fold_numbers
     from kcomp.experiment.build import build_network, build_stages, fit_target
     from kcomp.experiment.layers import layer_rows
+    from kcomp.report.console import PlainConsole
     from kcomp.report.table import print_table
 
     loaded = load_recipe(recipe, assignments)
@@ -58,7 +57,9 @@ def layers(recipe: Path, backend: str | None, assignments: tuple[str, ...]) -> N
         total[stage.name] = f"{sum(row.trained[number] for row in rows):,}"
         if stage.layer_decay < 1:
             total[f"{stage.name} rate"] = ""
-    print_table(Console(), [*lines, total], title=f"{recipe}: weights of each layer, and those that each stage trains")
+    print_table(
+        PlainConsole(), [*lines, total], title=f"{recipe}: weights of each layer, and those that each stage trains"
+    )
 
 
 def stage_cells(row: "LayerRow", stages: Sequence["Stage"]) -> dict[str, str]:

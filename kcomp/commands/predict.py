@@ -70,15 +70,14 @@ def predict(
         return
     [(chosen, _)] = by_backend.items()
     use_backend(chosen)
-    from rich.console import Console
-
     from kcomp.prediction.runs import predict_run
+    from kcomp.report.console import PlainConsole
 
     if fit_views and not fit_and_print(run_list, needs_test=test is None):
         return
     for run in run_list:
         written = predict_run(run, test, images=images, count=views, output=output)
-        Console().print(f"{written}", highlight=False, soft_wrap=True)
+        PlainConsole().print(f"{written}", highlight=False, soft_wrap=True)
 
 
 def fit_and_print(runs: Sequence[Any], *, needs_test: bool) -> bool:

@@ -88,9 +88,8 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: A
 
 def label_test_rows(by_fold: "dict[int, list[Run]]", test: Path | None, options: dict[str, Any]) -> "pd.DataFrame":
     """Return a table of the pseudo-labelled test rows of all folds, and print which rows were chosen."""
-    from rich.console import Console
-
     from kcomp.ensembles import pseudo_labels as labelling
+    from kcomp.report.console import PlainConsole
     from kcomp.report.table import print_table
 
     fold_labels = [
@@ -99,8 +98,8 @@ def label_test_rows(by_fold: "dict[int, list[Run]]", test: Path | None, options:
     ]
     first = fold_labels[0].runs[0]
     rows = labelling.join_rows(fold_labels, read_test_rows(first, test), hard=options["hard"])
-    print_table(Console(), [line for labels in fold_labels for line in labelling.count_by_class(labels)])
-    print_table(Console(), [labelling.summarize_fold(labels) for labels in fold_labels])
+    print_table(PlainConsole(), [line for labels in fold_labels for line in labelling.count_by_class(labels)])
+    print_table(PlainConsole(), [labelling.summarize_fold(labels) for labels in fold_labels])
     return rows
 
 
@@ -110,7 +109,13 @@ def read_test_rows(run: Any, test: Path | None) -> Any:
 
         manifest = run.manifest
         item = manifest.get("item_column") or None
-        return read_test(test, manifest["image_pattern"] or None, id=manifest["id_column"], item=item)
+        return read_test(
+            test,
+            manifest["image_pattern"] or None,
+            id=manifest["id_column"],
+            item=item,
+            allow_outside=bool(manifest.get("allow_outside")),
+        )
     use_backend(os.environ.get("KERAS_BACKEND"))
     from kcomp.prediction.runs import test_rows as own_rows
 

@@ -26,8 +26,7 @@ def runs(folder: Path, sort: str | None, page: Path | None) -> None:
     if page is not None:
         require_packages(["jinja2"], "report")
         check_output(page, option="--html")
-    from rich.console import Console
-
+    from kcomp.report.console import PlainConsole
     from kcomp.report.table import print_table, sorted_rows
     from kcomp.runs.html import write_page
     from kcomp.runs.table import run_rows
@@ -38,7 +37,7 @@ def runs(folder: Path, sort: str | None, page: Path | None) -> None:
             rows = [dict(row) for row in sorted_rows(rows, sort)]
         except ValueError as error:
             raise UsageError(f"--sort: {error}") from error
-    print_table(Console(), rows)
+    print_table(PlainConsole(), rows)
     if page is not None:
         write_page(page, folder, rows)
         click.echo(page)

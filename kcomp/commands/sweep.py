@@ -104,14 +104,13 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
     Raises:
         RuntimeError: If a run failed.
     """
-    from rich.console import Console
-
+    from kcomp.report.console import PlainConsole
     from kcomp.sweep import pool
     from kcomp.sweep.board import Board
     from kcomp.sweep.machine import share
     from kcomp.sweep.progress import SweepProgress, failed
 
-    console, progress = Console(file=sys.stdout), [SweepProgress(job) for job in jobs]
+    console, progress = PlainConsole(file=sys.stdout), [SweepProgress(job) for job in jobs]
     if placing["where"] == "ray":
         from kcomp.sweep.cluster.connection import connected
         from kcomp.sweep.cluster.tasks import run

@@ -86,8 +86,7 @@ def train(
         from kcomp.engine.devices import use_devices
 
         use_devices(others["devices"])
-    from rich.console import Console
-
+    from kcomp.report.console import PlainConsole
     from kcomp.runs.folder import Run, default_folder
 
     with lazy_keras():
@@ -98,7 +97,7 @@ def train(
         raise UsageError(
             f"-o names one run folder, but {len(jobs)} runs are requested; leave it out, or give one fold and one seed"
         )
-    options: dict[str, Any] = {"console": Console(), "table": table}
+    options: dict[str, Any] = {"console": PlainConsole(), "table": table}
     options["origin"] = others["origin"] and origin_of(others["origin"], table, jobs)
     # A run continues on another backend only if --backend is given. $KERAS_BACKEND may be set for other reasons.
     named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE

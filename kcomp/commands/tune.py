@@ -177,8 +177,7 @@ def work_together(workers: int) -> None:
 
 
 def show(search: "Search", study: Any) -> None:
-    from rich.console import Console
-
+    from kcomp.report.console import PlainConsole
     from kcomp.report.table import print_table
     from kcomp.tune import page
 
@@ -186,6 +185,6 @@ def show(search: "Search", study: Any) -> None:
     if best:
         folds = ", ".join(map(str, search.folds))
         title = f"{search.metric} of fold {folds}: the best of {len(study.get_trials(deepcopy=False))} trials"
-        print_table(Console(), page.rows(search, best[: page.SHOWN]), title=title)
+        print_table(PlainConsole(), page.rows(search, best[: page.SHOWN]), title=title)
     path = page.write_page(search, study, f"kcomp {' '.join(sys.argv[1:])}")
     click.echo(path)

@@ -60,16 +60,15 @@ def check_verifiable(run: Any, weights: Path | None) -> dict[str, Any]:
 
 def repeat(first: Any, folder: Path, weights: Path | None) -> bool:
     """Train a run again in `folder`, print what differs, and return whether the results are equal."""
-    from rich.console import Console
-
     from kcomp.commands.train import origin_of, read_table
+    from kcomp.report.console import PlainConsole
     from kcomp.report.table import print_table
     from kcomp.reproduce.causes import causes
     from kcomp.reproduce.results import result_differences
     from kcomp.reproduce.text import verdict_lines
     from kcomp.runs.folder import Run
 
-    console, manifest = Console(), first.manifest
+    console, manifest = PlainConsole(), first.manifest
     with lazy_keras():
         loaded = first.recipe()
         table = read_table(loaded)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp.data.listing import IMAGE_ENDINGS, list_images
+from kcomp.data.outside import check_inside, files_in_cells, is_path_beyond
 from kcomp.system.notices import notice
 
 USUAL_FOLDERS = ("images", "train", "train_images", "test", "test_images", ".")  # "." is the folder of the CSV
@@ -22,6 +23,7 @@ def find_images(
     images: str | Path | None,
     *,
     allow_missing: bool = False,
+    allow_outside: bool = False,
     hint: str = "",
 ) -> list[str]:
     """Return the path of each row's image file.
@@ -34,20 +36,29 @@ def find_images(
             beside the CSV; see `search_usual_folders`.
         allow_missing: Whether images may be missing. The path of a missing image is the folder joined with the id, or
             the filled pattern. If no folder beside the CSV has every image, the folder that has most is used.
+        allow_outside: Whether cells may lead out of the folder of images, by an absolute path or by `..`.
         hint: A text to add to the error message if only some of the images are missing.
 
     Raises:
         FileNotFoundError: If the folder or all images are missing, or if an image is missing and `allow_missing` is
             False.
-        ValueError: If two files match an id, or the pattern names an unknown column.
+        ValueError: If two files match an id, the pattern names an unknown column, or a cell leads out of the folder of
+            images but `allow_outside` is False.
     """
     if images is not None and "{" in str(images):
-        return fill_pattern(source.assign(image_id=ids), csv.parent, str(images), allow_missing, hint)
+        cells = source.assign(image_id=ids)
+        return fill_pattern(cells, csv.parent, str(images), allow_missing, allow_outside=allow_outside, hint=hint)
+    place = csv.parent if images is None else existing_folder(csv.parent, str(images))
+    named = files_in_cells(ids.str.strip().tolist(), str(place), allow_outside=allow_outside)
+    if len(named) == len(ids):
+        return list(named.values())
     if images is None:
         return search_usual_folders(ids, csv, allow_missing, hint)
-    place = existing_folder(csv.parent, str(images))
     files = list_images(place)
     positions = matches(ids, files)
+    for row, path in named.items():
+        positions[row] = len(files)
+        files.append(os.path.relpath(path, place))
     if (positions < 0).any() and not (allow_missing and (positions >= 0).any()):
         raise FileNotFoundError(describe_missing(ids, positions, files, str(place), hint))
     return paths_of(ids, positions, files, str(place))
@@ -200,17 +211,20 @@ def without_ending(name: str) -> str:
     return stem if dot and f".{ending.lower()}" in IMAGE_ENDINGS else name
 
 
-def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str, allow_missing: bool, hint: str) -> list[str]:
+def fill_pattern(
+    source: pd.DataFrame, folder: Path, pattern: str, allow_missing: bool, *, allow_outside: bool, hint: str
+) -> list[str]:
     """Return the image path of each row: `pattern` with each `{column}` replaced by the row's cell.
 
     Raises:
         FileNotFoundError: If all images are missing, or if an image is missing and `allow_missing` is False.
-        ValueError: If the pattern names an unknown column.
+        ValueError: If the pattern names an unknown column, or if a path leads out of the folder before the first
+            `{column}` but `allow_outside` is False.
     """
     fixed = pattern.partition("{")[0].rpartition("/")[0]
     start = existing_folder(folder, fixed or ".")
     rest = pattern[len(fixed) :].lstrip("/")
-    paths = pd.Series(f"{start}/", index=source.index, dtype=object)
+    paths = pd.Series("", index=source.index, dtype=object)
     for text, column, _, _ in string.Formatter().parse(rest):
         paths = paths + text
         if column is None:
@@ -220,7 +234,7 @@ def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str, allow_missing
                 f"the image pattern {pattern!r} names the column {column!r}; there are {list(source.columns)}"
             )
         paths = paths + source[column].fillna("")
-    paths = paths.str.replace("\0", "?")  # no path has a zero byte
+    paths = within_folder(paths.str.replace("\0", "?"), str(start), allow_outside)  # no path has a zero byte
     missing = paths[~are_files(paths)]
     if len(missing) and not (allow_missing and len(missing) < len(paths)):
         some = hint if len(missing) < len(paths) else ""
@@ -229,6 +243,22 @@ def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str, allow_missing
             f"{pattern!r}. A folder, `images={fixed or '.'!r}`, finds images whatever their ending{some}"
         )
     return paths.tolist()
+
+
+def within_folder(cells: pd.Series, folder: str, allow_outside: bool) -> pd.Series:
+    """Return the cells as paths in a folder. An absolute path stays absolute if no file in the folder has this path.
+
+    Raises:
+        ValueError: If a path leads out of the folder but `allow_outside` is False.
+    """
+    paths = f"{folder}/" + cells
+    beyond = np.array([is_path_beyond(text) for text in cells], dtype=bool)
+    if beyond.any():
+        outer = paths[beyond]
+        absolute = cells[beyond].map(os.path.isabs).to_numpy(bool) & ~are_files(outer)
+        paths[outer.index[absolute]] = cells[beyond][absolute]
+        check_inside(paths[beyond].tolist(), folder, allow_outside=allow_outside)
+    return paths
 
 
 def are_files(paths: pd.Series) -> np.ndarray:

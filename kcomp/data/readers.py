@@ -1,6 +1,7 @@
 """Read tables from CSV files."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +41,7 @@ def read_csv(
     separator: str | None = None,
     encoding: str | None = None,
     on_bad: OnBad = "error",
+    allow_outside: bool = False,
 ) -> Table:
     """Read a CSV file with a row for each image, or with a row for each label of an image.
 
@@ -75,6 +77,8 @@ def read_csv(
         encoding: The encoding of the file, such as "cp1252". None detects UTF-8, UTF-16, CP949 and Latin-1.
         on_bad: What to do with damaged images. "error" raises ValueError. "drop" leaves out their rows, and the rows
             whose image is missing, with a notice. "warn" only warns. "ignore" does not check the images.
+        allow_outside: Whether cells may lead out of the folder of images, by an absolute path or by `..`. Paths that
+            stay in this folder, and links in it, are always allowed.
 
     Returns:
         The rows in the order of the file. Columns that no argument names are in `Table.frame` as texts, with "csv:"
@@ -84,7 +88,8 @@ def read_csv(
         FileNotFoundError: If the CSV, its folder of images, or all images are missing, or if an image is missing and
             `on_bad` is not "drop".
         ValueError: If the file cannot be decoded, a column is missing, an id is repeated or matches several images, a
-            label is empty or invalid, an image is damaged, or several arguments name labels. An id may be repeated
+            label is empty or invalid, an image is damaged, several arguments name labels, or a path leads out of the
+            folder of images without permission. An id may be repeated
             with the same label, in at most a tenth of the ids; a notice then says that each id is used once.
 
     Examples:
@@ -111,17 +116,16 @@ def read_csv(
     path, source = read_source(csv, list(dict.fromkeys(names)), encoding)
     source, label_columns = join_ids(source, id, label_columns, group, str(path), has_items=bool(item or cut))
     ids = image_ids(source, id, item)
-    paths = find_images(source, source[id], path, images, allow_missing=may_be_missing(on_bad), hint=label_columns.hint)
+    options = {"allow_missing": may_be_missing(on_bad), "allow_outside": allow_outside, "hint": label_columns.hint}
+    paths = find_images(source, source[id], path, images, **options)  # type: ignore[arg-type]
     keep, value_range = usable_rows(paths, on_bad)
     source, ids = source[keep].reset_index(drop=True), ids[keep].reset_index(drop=True)
     whole = np.array(paths, dtype=object)[keep].tolist()
     frame = pd.DataFrame({"image_id": ids, "image": pd.Series(cut_images(whole, source, cut, ids), dtype=object)})
     columns = {"group": group, "item": item} | {f"{OTHER}{name}": name for name in source if name not in names}
     frame = frame.assign(**{name: source[column] for name, column in columns.items() if column})
-    pattern = "" if images is None else str(images)
-    table = Table(
-        frame, pattern=pattern, id_column=id, value_range=value_range, item_column=item or "", item_average=item_average
-    )
+    table = Table(frame, None, str(images or ""), id, value_range=value_range, item_column=item or "")
+    table = replace(table, item_average=item_average, allow_outside=allow_outside)
     return label_columns.add_labels(table, source, str(path))
 
 
@@ -153,7 +157,12 @@ def image_ids(source: pd.DataFrame, id_column: str, item: str | None) -> pd.Seri
 
 
 def read_test(
-    path: str | Path, images: str | Path | None = None, *, id: str = "image_id", item: str | None = None
+    path: str | Path,
+    images: str | Path | None = None,
+    *,
+    id: str = "image_id",
+    item: str | None = None,
+    allow_outside: bool = False,
 ) -> Table:
     """Read unlabelled rows from a folder of images or from a CSV file.
 
@@ -165,6 +174,7 @@ def read_test(
         id: The CSV's column of image ids. Not used for a folder.
         item: The CSV's column that says which item an image shows; see `read_csv`. Not used for a folder, or for a CSV
             without this column.
+        allow_outside: Whether cells of the CSV may lead out of the folder of images; see `read_csv`.
 
     Returns:
         The unlabelled rows.
@@ -188,4 +198,4 @@ def read_test(
     if Path(path).is_dir():
         return read_images(path, on_bad="warn")
     has_items = item is not None and item in read_texts(Path(path), [id], hint=ID_HINT)
-    return read_csv(path, images, id=id, item=item if has_items else None, on_bad="warn")
+    return read_csv(path, images, id=id, item=item if has_items else None, on_bad="warn", allow_outside=allow_outside)

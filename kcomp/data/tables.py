@@ -40,6 +40,8 @@ class Table:
             items.
         item_average: How to combine the predictions of all images of an item: "mean", or "max" for the maximum.
         folds_in_order: Whether only rows of folds before the held-out fold are trained on; see `time_folds`.
+        allow_outside: Whether paths in the competition's other CSV files may lead out of the folder of images; see
+            `read_csv`.
 
     Raises:
         ValueError: If an id is missing or repeated, a label column is named like another column, or a row's labels are
@@ -67,6 +69,7 @@ class Table:
     item_column: str = ""
     item_average: Literal["mean", "max"] = "mean"
     folds_in_order: bool = False
+    allow_outside: bool = False
 
     def __post_init__(self) -> None:
         check_ids(self.frame["image_id"])

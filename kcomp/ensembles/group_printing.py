@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-
 from kcomp.ensembles.joins import HeldOut
 from kcomp.ensembles.printing import signed
 from kcomp.ensembles.scoring.groups import GroupScores, SizeScores
+from kcomp.report.console import PlainConsole
 from kcomp.report.table import print_table
 
 FOLDS = (
@@ -22,7 +21,7 @@ def print_groups(results: Sequence[GroupScores], rows: HeldOut, method: str) -> 
     """Print one table row for each group of members: its scores, its costs, and its gain over its best member."""
     lines = [group_row(result) for result in results]
     print(f"{method} of each group, scored on {len(rows.ids)} held-out rows")
-    print_table(Console(), lines)
+    print_table(PlainConsole(), lines)
     metric = results[0].scores.metric
     print(
         f"models: predict each test row. seconds: of their training. gain: in {metric}, over the group's best member, "
@@ -62,4 +61,4 @@ def print_sizes(results: Sequence[SizeScores], metric: str) -> None:
         for result in results
     ]
     print(f"At equal numbers of members: mean {metric} over all ensembles of that size within a group; they overlap")
-    print_table(Console(), lines)
+    print_table(PlainConsole(), lines)

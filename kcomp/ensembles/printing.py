@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from kcomp.ensembles.joins import HeldOut
 from kcomp.ensembles.members import Member
@@ -14,6 +13,7 @@ from kcomp.ensembles.scoring.ensemble import EnsembleScores
 from kcomp.ensembles.scoring.framework_gain import FrameworkGain
 from kcomp.ensembles.scoring.gains import Gain
 from kcomp.metrics.significance import Interval
+from kcomp.report.console import PlainConsole
 from kcomp.report.table import print_table
 from kcomp.targets import Target
 
@@ -33,7 +33,7 @@ def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScore
         lines.append(plain | {"member": f"mean of {count}"} | scores.mean)
         if scores.gain_over_mean is not None:
             lines.append(plain | {"member": name} | scores.ensemble)
-    print_table(Console(), lines, title=f"Scores on {len(rows.ids)} held-out rows")
+    print_table(PlainConsole(), lines, title=f"Scores on {len(rows.ids)} held-out rows")
     if scores.decisions is not None:
         print(scores.decisions.describe())
     if count == 1 and not scores.parts:
@@ -57,7 +57,7 @@ def print_views(member: Member, names: Sequence[str], rows: HeldOut, scores: Ens
     lines: list[dict[str, Any]] = [{"view": name, **own, "weight": float(weight)} for name, own, weight in pairs]
     lines.append({"view": "equal weights", **scores.mean, "weight": "-"})
     lines.append({"view": "fitted weights", **scores.ensemble, "weight": "-"})
-    print_table(Console(), lines, title=f"Views of {member.name}, scored on {len(rows.ids)} held-out rows")
+    print_table(PlainConsole(), lines, title=f"Views of {member.name}, scored on {len(rows.ids)} held-out rows")
     print_fit(rows, scores)
     if scores.gain_over_mean is not None:
         print_gain("fitted weights against equal weights", scores.gain_over_mean, "equal weights")
@@ -109,7 +109,7 @@ def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) 
             "How much the members differ. Below the diagonal: share of cases in which they decide differently. "
             "Above it: correlation of their predictions."
         )
-    print_table(Console(), lines)
+    print_table(PlainConsole(), lines)
 
 
 def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
@@ -177,4 +177,4 @@ def print_framework_gain(gains: Sequence[FrameworkGain]) -> None:
         lines.append(row | {"drawn": "at random" if gain.sampled else "all"})
     print(FRAMEWORK_GAIN.format(metric=gains[0].metric, rows=gains[0].rows))
     for columns in sorted({tuple(line) for line in lines}):
-        print_table(Console(), [line for line in lines if tuple(line) == columns])
+        print_table(PlainConsole(), [line for line in lines if tuple(line) == columns])

@@ -40,9 +40,8 @@ def train(recipe: str, values: Mapping[str, Any], *, seed: int, fold: int, outpu
         fold: The fold that is held out.
         output: The path of the run's folder. None for the folder that `kcomp train` would choose.
     """
-    from rich.console import Console
-
     from kcomp import recipe as recipes
+    from kcomp.report.console import PlainConsole
     from kcomp.runs.folder import Run, default_folder
     from kcomp.values import values_from_json
 
@@ -55,7 +54,7 @@ def train(recipe: str, values: Mapping[str, Any], *, seed: int, fold: int, outpu
 
     backend = keras.backend.backend()
     run = Run(Path(output) if output else default_folder(loaded, backend, seed=seed, fold=fold, root=Path("runs")))
-    plain = Console(force_terminal=False)  # a notebook sets FORCE_COLOR, but the output goes to a file
+    plain = PlainConsole(force_terminal=False)  # a notebook sets FORCE_COLOR, but the output goes to a file
     fit(loaded, run, seed=seed, fold=fold, console=plain)
     return str(run.folder)
 

@@ -2,9 +2,9 @@
 
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kcomp.report.console import PlainConsole
 from kcomp.sweep.progress import parse_epoch
 from kcomp.system.backends import is_installed
 
@@ -13,7 +13,7 @@ class ProgressDisplay:
     """A context manager that prints the output of a training, and shows a progress bar for its epochs."""
 
     def __init__(self) -> None:
-        console = Console()
+        console = PlainConsole()
         visible = is_installed("ipywidgets") if console.is_jupyter else console.is_terminal
         columns = TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         self.bar = Progress(*columns, console=console, transient=True, disable=not visible)

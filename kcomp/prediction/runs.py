@@ -132,7 +132,9 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None =
     else:
         place = run.manifest["image_pattern"] or None if images is None else images.absolute()
         item = run.manifest.get("item_column") or None
-        table = data.read_test(test, place, id=run.manifest["id_column"], item=item)
+        table = data.read_test(
+            test, place, id=run.manifest["id_column"], item=item, allow_outside=bool(run.manifest.get("allow_outside"))
+        )
     value_range = run.manifest["value_range"]  # of the training images, so that test images are scaled alike
     average = run.manifest.get("item_average", "mean")
     return replace(table, value_range=tuple(value_range) if value_range else None, item_average=average)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcomp.report.finding import Severity
+from kcomp.system.printable import printable
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -102,7 +103,9 @@ def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool =
 
     folder = Path(__file__).parent
     loader = jinja2.FileSystemLoader(folder)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=without_controls
+    )
     environment.filters["data_address"] = data_address
     environment.filters["size"] = lambda image: Markup(size_attributes(image))
     environment.tests["double"] = is_double
@@ -125,11 +128,16 @@ def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool =
     return text.encode("utf-8", "replace").decode()  # file names may contain surrogates, which UTF-8 cannot encode
 
 
+def without_controls(value: Any) -> Any:
+    """Escape control characters in a text that the template shows, but not in HTML that kcomp has made."""
+    return printable(value) if type(value) is str else value
+
+
 def mark_code(text: str) -> "Markup":
     """Escape a text for HTML. Text between backticks becomes code."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(printable(text)))))
 
 
 STATES = {"": "", "good": "No problem", "bad": "Problem", "error": "Error", "warning": "Warning"}  # with their labels
@@ -171,7 +179,10 @@ def opened(image: bytes) -> Any:
 
 def table_json(table: PageTable) -> str:
     """Return the rows of a table as JSON for a script element. A cell is a text, or a list of a text and an address."""
-    rows = [[[cell.text, cell.address] if isinstance(cell, Link) else cell for cell in row] for row in table.rows]
+    rows = [
+        [[printable(cell.text), cell.address] if isinstance(cell, Link) else printable(cell) for cell in row]
+        for row in table.rows
+    ]
     text = json.dumps({"rows": rows, "marked": list(table.marked)}, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from kcomp.report.console import PlainConsole
+
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], *, title: str | None = None) -> None:
     """Print a table. Its columns are the keys of the first row. Numbers are right-aligned."""
@@ -20,7 +22,7 @@ def print_table(console: Console, rows: Sequence[Mapping[str, Any]], *, title: s
     for row in rows:
         table.add_row(*map(cell, row.values()))
     if not console.is_terminal:
-        console = Console(width=1000)
+        console = PlainConsole(width=1000)
     console.print(table, highlight=False)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,8 @@ import pandas as pd
 
 from kcomp.recipe import Loaded, load
 from kcomp.runs.probabilities import read_probabilities
-from kcomp.system.files import DamagedError, read_json, write_atomically, write_json
+from kcomp.runs.stored import plain_name, read_manifest, read_result
+from kcomp.system.files import read_json, write_atomically, write_json
 from kcomp.system.locks import try_lock
 from kcomp.targets import Target, target_from_json
 from kcomp.values import values_as_json, values_from_json
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 ATTEMPTS = 5  # how often to try to lock a run, because `Run.busy` of another process locks it for a moment
 STATE = "state/epoch.npz"  # file with everything that a stopped run needs to continue
 BEFORE = "state/before.npz"  # the same file of the save before it, in case that STATE is damaged
-# entries that every manifest.json has
-NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes", "metric", "scores")
 SAME = ("fingerprint", "seed", "fold", "table", "pseudo")  # entries that identify a run
 # entries of a manifest.json that may change when a run is continued
 PARTS = ("backend", "device", "processor", "threads", "deterministic", "fast", "versions")
@@ -58,7 +57,7 @@ class Run:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        return read_checked(self / "manifest.json", NEEDED)
+        return read_manifest(self / "manifest.json")
 
     @property
     def busy(self) -> bool:
@@ -117,13 +116,13 @@ class Run:
     def name(self) -> str:
         """A text that identifies this run in the names of files outside of its folder."""
         manifest = self.manifest
-        start = f"{manifest['recipe']}-{manifest['fingerprint']}-{made_by(manifest)}"
-        return f"{start}-seed{manifest['seed']}-fold{manifest['fold']}"
+        parts = (manifest["recipe"], manifest["fingerprint"], made_by(manifest))
+        return plain_name((*parts, f"seed{manifest['seed']}", f"fold{manifest['fold']}"), self / "manifest.json")
 
     @property
     def result(self) -> dict[str, Any]:
         """The content of result.json. A score that is null in the file becomes NaN."""
-        content = read_checked(self / "result.json", ("scores", "seconds"))
+        content = read_result(self / "result.json")
         scores = {name: math.nan if value is None else value for name, value in content["scores"].items()}
         return content | {"scores": scores}
 
@@ -159,19 +158,6 @@ class Run:
             hint = predict if name == "test" else "train it to its end"
             raise FileNotFoundError(f"{self.folder} has no {name}.csv; {hint}")
         return path
-
-
-def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
-    """Return the JSON object in a file as a dict. Raise DamagedError if it is invalid or lacks an entry of `needed`."""
-    hint = "remove it, and train the run to its end again" if path.name == "result.json" else "remove its folder"
-    try:
-        content = read_json(path)
-    except DamagedError as error:
-        raise DamagedError(f"{error}; {hint}") from error
-    missing = [name for name in needed if name not in content]
-    if missing:
-        raise DamagedError(f"{path} is damaged: it lacks {', '.join(missing)}; {hint}")
-    return content
 
 
 def made_by(manifest: Mapping[str, Any]) -> str:

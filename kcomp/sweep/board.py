@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, SweepProgress, count
+from kcomp.system.printable import printable
 
 STYLES = {RUNNING: "bold", FAILED: "red", COMPLETE: "green", ELSEWHERE: "yellow", WAITING: "dim"}
 ORDER = (RUNNING, FAILED, ELSEWHERE, WAITING, COMPLETE)  # a small terminal shows jobs in the first of these states
@@ -81,7 +83,9 @@ class Board:
             table.add_column(name, justify="right" if name in ("seed", "fold", "epoch", "score", "left") else "left")
         for job in self.visible():
             values = [job.job.values.get(name, "") for name in names]
-            state = f"[{STYLES[job.state]}]{job.state}[/]" + (f" on {job.place}" if job.place else "")
+            state = Text(job.state, STYLES[job.state]).append(
+                f" on {printable(job.place)}" if job.place else "", "none"
+            )
             epoch = f"{job.epoch}/{job.epochs or '?'}" if job.epoch else ""
             score = "" if job.score is None else f"{job.job.metric} {job.score:.4f}"
             remaining = "" if job.seconds_left is None else clock(job.seconds_left)

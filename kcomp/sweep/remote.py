@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kcomp.runs.folder import Run
 from kcomp.runs.locking import locked
+from kcomp.runs.stored import is_inner_path
 from kcomp.sweep.jobs import TrainingJob
 from kcomp.sweep.process import Process
 from kcomp.system.errors import BUSY
@@ -144,8 +145,12 @@ def unpack(packed: bytes, run: Run) -> None:
 
     Raises:
         RuntimeError: If another process is training the run.
+        ValueError: If a name leads out of the folder.
     """
-    with locked(run), zipfile.ZipFile(io.BytesIO(packed)) as file:
+    with zipfile.ZipFile(io.BytesIO(packed)) as file, locked(run):
+        outer = [name for name in file.namelist() if not is_inner_path(name)]
+        if outer:
+            raise ValueError(f"the files of a run must stay in its folder; received {outer[0]!r}")
         # result.json comes last, because it marks the run as complete
         for name in sorted(file.namelist(), key=lambda name: (name == "result.json", name)):
             write_atomically(run / name, file.read(name))

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from kcomp.system.printable import printable
+
 READABLE = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)  # printed without the name of their type
 BUSY = 75  # exit code "try again later" (EX_TEMPFAIL of sysexits.h)
 INTERRUPTED, TERMINATED = 130, 143  # exit codes of shells: 128 + the number of the signal
@@ -62,7 +64,7 @@ class ReadableGroup(click.Group):
         except click.ClickException as error:
             context = getattr(error, "ctx", None)
             hint = f" ({context.command_path} --help)" if context else ""
-            click.echo(f"kcomp: {' '.join(error.format_message().split())}{hint}", err=True)
+            click.echo(f"kcomp: {printable(' '.join(error.format_message().split()))}{hint}", err=True)
             sys.exit(error.exit_code)
         except click.Abort:
             click.echo("kcomp: interrupted; run the same command again to continue", err=True)
@@ -129,7 +131,7 @@ def fail(error: Exception, code: int) -> None:
         place = place or raising_line(error)
     if place:
         text += f" ({place}; kcomp --debug ... shows the traceback)"
-    click.echo(f"kcomp: {text}", err=True)
+    click.echo(f"kcomp: {printable(text)}", err=True)
     sys.exit(code)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kcomp.system.printable import printable
+
 PACKAGE = str(Path(__file__).parents[1])
 RECORDINGS: list[list[str]] = []  # the lists of all active `record_notices`
 
@@ -43,7 +45,7 @@ def print_plainly() -> None:
     def formatted(message: Any, category: type[Warning], *place: Any) -> str:
         is_own = category is RuntimeWarning and str(place[0]).startswith(PACKAGE)
         if issubclass(category, Notice) or is_own:
-            return f"kcomp: {message}\n"
+            return f"kcomp: {printable(str(message))}\n"
         return default(message, category, *place)
 
     warnings.formatwarning = formatted  # type: ignore[assignment]

@@ -58,6 +58,7 @@ def build_manifest(
         "target": target.to_json(),
         "classes": list(target.prediction_columns),
         "image_pattern": table.pattern,
+        "allow_outside": table.allow_outside,
         "id_column": table.id_column,
         "item_column": table.item_column,
         "item_average": table.item_average,

@@ -11,7 +11,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from rich.console import Console
 
 from kcomp import recipe as recipes
 from kcomp.compare.jobs import ProbeJob
@@ -19,6 +18,7 @@ from kcomp.compare.sketch import digest
 from kcomp.data.batches import Batch
 from kcomp.models import set_trainable
 from kcomp.recipe import Loaded, Stage
+from kcomp.report.console import PlainConsole
 from kcomp.runs.folder import Run
 from kcomp.training import fit
 from kcomp.training.class_weights import class_weights
@@ -77,7 +77,7 @@ def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Prob
         weights: A file of starting weights. None uses the initial weights of the recipe's model.
     """
     table = loaded.recipe.table(loaded.recipe.config)
-    session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=Console())
+    session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=PlainConsole())
     network, digests = session.network, {}
     for number, weight in enumerate(network.weights):
         digests[f"{number}/{weight.path}"] = digest([as_array(weight.value).astype(np.float32)])

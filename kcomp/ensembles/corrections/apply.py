@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
 from kcomp import metrics
 from kcomp.ensembles.corrections import priors
@@ -13,6 +12,7 @@ from kcomp.ensembles.joins import join_held_out
 from kcomp.ensembles.members import build_members
 from kcomp.metrics import Metric
 from kcomp.metrics.scores import Scorer, score_each
+from kcomp.report.console import PlainConsole
 from kcomp.report.table import print_table
 from kcomp.runs.folder import Run
 from kcomp.targets import Target
@@ -106,7 +106,7 @@ def correct_and_print(predictions: np.ndarray, target: Target, known: KnownRows)
     rates = priors.estimate_rates(predictions, training, target)
     held_out = priors.estimate_rates(known.predictions, training, target)
     lines, sentences = priors.describe_rates(rates, held_out, target)
-    print_table(Console(), lines, title=f"Class rates, estimated from {len(predictions)} test rows")
+    print_table(PlainConsole(), lines, title=f"Class rates, estimated from {len(predictions)} test rows")
     for sentence in sentences:
         print(sentence)
     return priors.correct(predictions, rates, target)
