@@ -56,6 +56,14 @@ def test_losses_are_relative_to_the_constant():
     assert scores.skill == pytest.approx(0)
 
 
+def test_each_number_counts_equally():
+    """A number that the features decide, and one of noise with 100 times its spread, have a mean skill of 1/2."""
+    _, labels, values = target_cases()["numbers"]
+    noise = 700 * np.random.default_rng(5).normal(size=ROWS)
+    score = score_features(values, table_of(np.column_stack([labels[:, 0], noise]), targets.Numbers(("x", "y"))))
+    assert score.skill == pytest.approx(0.5, abs=0.1)
+
+
 def test_missing_labels_are_left_out():
     target, labels, values = target_cases()["numbers"]
     labels = labels.copy()
