@@ -1,6 +1,8 @@
 """How much to train: groups of blocks, probes on their features, the table of the textbook, and the suggestion."""
 
+import importlib
 import re
+import sys
 from types import SimpleNamespace
 
 import conftest
@@ -316,3 +318,12 @@ give(errors=errors)
         "most must be at least 10; received 3",
         "a suggestion needs at least 10 images that can be read; 0 can",
     ]
+
+
+def test_the_page_of_results_agrees_with_the_file(monkeypatch):
+    monkeypatch.syspath_prepend(conftest.ROOT / "scripts")
+    script = importlib.import_module("suggest_stages")
+    text = script.PAGE.read_text()
+    assert script.page_text(text, pd.read_csv(script.FILE)) == text, "run scripts/suggest_stages.py report"
+    for name in ("suggest_stages", "worth_report", "worth_variants"):
+        sys.modules.pop(name)
