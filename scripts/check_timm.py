@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from timm_peer import timm
 
-from kcomp.models.checkpoints import convert
+from kcomp.models.checkpoints import convert, headless, proof
 from kcomp.models.checkpoints.files import read_checkpoint
 from kcomp.models.checkpoints.known import checkpoints
 from kcomp.models.checkpoints.network import build_network
@@ -59,11 +59,11 @@ def compare(checkpoint, millions):
         path = Path(folder) / "model.safetensors"
         save_file(random_network(checkpoint.name).state_dict(), path)
         arrays = read_checkpoint(path)
-        classes = convert.count_classes(checkpoint, arrays, path)
+        classes = max(1, headless.count_classes(checkpoint, arrays))
         network = build_network(checkpoint, checkpoint.size, classes=classes)
         convert.transfer(checkpoint, arrays, network, path)
-        difference = convert.logits_difference(timm, checkpoint, arrays, network)
-    allowed = convert.TOLERANCE[keras.backend.backend()]
+        difference = proof.largest_difference(timm, checkpoint, arrays, network)
+    allowed = proof.TOLERANCE[keras.backend.backend()]
     verdict = "ok" if difference <= allowed else "DIFFERS"
     seconds = time.perf_counter() - start
     print(f"{checkpoint.name:55} {count / 1e6:6.1f} million  {difference:.1e} {verdict}  {seconds:.0f} s", flush=True)
@@ -85,6 +85,8 @@ def random_network(name):
 def calibrate(network):
     """Set the statistics of batch normalisation to those of two random images, so that values keep their size."""
     norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
     for layer in norms:
         layer.momentum = None  # the mean over all batches
     height, width = network.pretrained_cfg["input_size"][1:]
@@ -93,8 +95,8 @@ def calibrate(network):
 
 def record(checkpoint, difference):
     rows = {}
-    if convert.CHECKS.exists():
-        with convert.CHECKS.open(newline="") as file:
+    if proof.CHECKS.exists():
+        with proof.CHECKS.open(newline="") as file:
             rows = {row["architecture"]: row for row in csv.DictReader(file)}
     row = rows.get(checkpoint.architecture, {})
     if row.get("zeromodels") != version("zeromodels"):
@@ -105,7 +107,7 @@ def record(checkpoint, difference):
         "zeromodels": version("zeromodels"),
         os.environ["KERAS_BACKEND"]: f"{difference:.1e}",
     }
-    with convert.CHECKS.open("w", newline="") as file:
+    with proof.CHECKS.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="")
         writer.writeheader()
         writer.writerows(rows[name] for name in sorted(rows))

@@ -2,7 +2,8 @@
 
     python scripts/write_timm_networks.py
 
-The names come from zeromodels' converters, and the preprocessing from timm. Run it again after an update of either.
+The networks come from zeromodels' converters and from kcomp, the names and the preprocessing from timm. Run it again
+after an update of either.
 """
 
 import csv
@@ -12,14 +13,15 @@ from pathlib import Path
 
 from timm_peer import timm
 
-from kcomp.models.checkpoints.network import import_zeromodels
+from kcomp.models.checkpoints.network import OWN_FAMILIES, OWN_SIZES, architectures, import_zeromodels
 
 TARGET = Path(__file__).parents[1] / "kcomp/models/checkpoints/networks.csv"
 COLUMNS = ("name", "family", "architecture", "heads", "size", "mean", "std", "crop", "interpolation")
 
 
 def main():
-    rows = sorted((row for family in families() for row in rows_of(*family)), key=lambda row: row["name"])
+    converted = {row["name"]: row for family in families() for row in rows_of(*family)}
+    rows = sorted({**same_networks(converted), **converted}.values(), key=lambda row: row["name"])
     with TARGET.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -38,24 +40,44 @@ def families():
 
 
 def rows_of(family, variants):
+    """Yield a row for each checkpoint of which zeromodels has converted weights."""
     for variant in variants.values():
-        name = variant["timm_id"]
-        config = timm.get_pretrained_cfg(name)
-        if config is None:
-            print(f"left out, unknown to timm: {name}")
-            continue
-        heads = config.classifier if isinstance(config.classifier, tuple) else (config.classifier,)
-        yield {
-            "name": name,
-            "family": family,
-            "architecture": variant["model"],
-            "heads": " ".join(heads),
-            "size": "{1} {2}".format(*config.input_size),
-            "mean": " ".join(f"{value:g}" for value in config.mean),
-            "std": " ".join(f"{value:g}" for value in config.std),
-            "crop": config.crop_pct,
-            "interpolation": config.interpolation,
-        }
+        row = row_of(variant["timm_id"], family, variant["model"])
+        if row is None:
+            print(f"left out, unknown to timm: {variant['timm_id']}")
+        else:
+            yield row
+
+
+def same_networks(converted):
+    """Return {name: row} of timm's checkpoints whose network is that of another row, or one of kcomp's own.
+
+    The text before the dot of a name is timm's name of the network.
+    """
+    own = {**OWN_SIZES, **{family: architectures(family) for family in OWN_FAMILIES}}
+    known = {name: (family, name) for family, names in own.items() for name in names}
+    for name, row in converted.items():
+        known.setdefault(name.split(".")[0], (row["family"], row["architecture"]))
+    names = [name for name in timm.list_pretrained() if name.split(".")[0] in known]
+    return {name: row_of(name, *known[name.split(".")[0]]) for name in names}
+
+
+def row_of(name, family, architecture):
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        return None
+    heads = config.classifier if isinstance(config.classifier, tuple) else (config.classifier,)
+    return {
+        "name": name,
+        "family": family,
+        "architecture": architecture,
+        "heads": " ".join(heads),
+        "size": "{1} {2}".format(*config.input_size),
+        "mean": " ".join(f"{value:g}" for value in config.mean),
+        "std": " ".join(f"{value:g}" for value in config.std),
+        "crop": config.crop_pct,
+        "interpolation": config.interpolation,
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Build a backbone from a checkpoint of timm."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,7 @@ from kcomp.models.checkpoints.convert import load_checkpoint
 from kcomp.models.checkpoints.files import checkpoint_file
 from kcomp.models.checkpoints.known import known_checkpoint
 from kcomp.models.checkpoints.network import build_network, cut_head, drop_path_option
-
-
-@dataclass(frozen=True)
-class PretrainedHead:
-    """What a backbone's checkpoint says about the layers after it.
-
-    Attributes:
-        first_tokens: How many tokens at the front belong to no part of the image, such as the class token.
-        after_pooling: Layers that the pretrained network applies to pooled features, before its head.
-    """
-
-    first_tokens: int
-    after_pooling: tuple[keras.layers.Layer, ...]
+from kcomp.models.pretrained_head import PretrainedHead
 
 
 def timm(

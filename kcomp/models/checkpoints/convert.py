@@ -1,9 +1,7 @@
-"""Convert a checkpoint to a Keras weights file once, and prove that the network computes what timm computes."""
+"""Convert a checkpoint to a Keras weights file once, and load it."""
 
 import contextlib
-import csv
 import hashlib
-import importlib
 import io
 import re
 import shutil
@@ -11,25 +9,26 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from kcomp.models.checkpoints.files import read_checkpoint
+from kcomp.models.checkpoints.headless import count_classes, with_head
 from kcomp.models.checkpoints.known import Checkpoint
 from kcomp.models.checkpoints.network import build_network, converter_module, network_class
+from kcomp.models.checkpoints.proof import prove
 from kcomp.models.pretrained import check_space
 from kcomp.system.cache import cache_folder
 from kcomp.system.files import moved_into
 
-TOLERANCE = {"torch": 1e-4, "jax": 2e-4}  # of the logits, relative to the largest; float32 gives about 1e-5
-CHECKS = Path(__file__).with_name("checks.csv")
 COMPUTED = r".*(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask|attention_bias_idxs)"
 
 
 def load_checkpoint(checkpoint: Checkpoint, path: Path, network: Callable[[int], keras.Model]) -> keras.Model:
     """Build a network for as many classes as a checkpoint's file has, and load the weights.
+
+    A file without a head gives a network with one logit, which is always 0.
 
     The first call on a backend converts the file, proves the conversion, and writes the weights to the cache folder.
     The name of the cached file has the number of classes. If it is damaged or cannot be written, the file is converted
@@ -51,14 +50,14 @@ def load_checkpoint(checkpoint: Checkpoint, path: Path, network: Callable[[int],
     mark = f"{content[:16]}-{keras.backend.backend()}-zeromodels{version('zeromodels')}"
     folder, start = cache_folder() / "weights", f"{checkpoint.name}-{mark}-classes"
     for target in folder.glob(f"{start}*.weights.h5"):
-        loaded = network(int(target.name.removeprefix(start).removesuffix(".weights.h5")))
+        loaded = network(max(1, int(target.name.removeprefix(start).removesuffix(".weights.h5"))))
         with contextlib.suppress(OSError, KeyError, ValueError):
             loaded.load_weights(target)
             return loaded
     arrays = read_checkpoint(path)
-    classes = count_classes(checkpoint, arrays, path)
-    target, loaded = folder / f"{start}{classes}.weights.h5", network(classes)
-    native = build_network(checkpoint, checkpoint.size, classes=classes)
+    classes = count_classes(checkpoint, arrays)
+    target, loaded = folder / f"{start}{classes}.weights.h5", network(max(1, classes))
+    native = build_network(checkpoint, checkpoint.size, classes=max(1, classes))
     transfer(checkpoint, arrays, native, path)
     prove(checkpoint, arrays, native, path)
     with tempfile.TemporaryDirectory() as scratch:
@@ -71,24 +70,13 @@ def load_checkpoint(checkpoint: Checkpoint, path: Path, network: Callable[[int],
     return loaded
 
 
-def count_classes(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], path: Path) -> int:
-    """Return the number of classes of a file, from its head's bias. Raise ValueError if the file has no head."""
-    bias = arrays.get(f"{checkpoint.heads[0]}.bias")
-    if bias is None:
-        raise ValueError(
-            f"{path} has no layer {checkpoint.heads[0]!r}, the head of {checkpoint.name}; "
-            f"its layers are {', '.join(list(arrays)[:2])}, ..., {', '.join(list(arrays)[-2:])}"
-        )
-    return int(bias.size)
-
-
 def transfer(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: keras.Model, path: Path) -> None:
-    """Set the weights of a network from a checkpoint's arrays.
+    """Set the weights of a network from a checkpoint's arrays. The logits are 0 if these have no head.
 
     Raises:
         ValueError: If an array is missing, has another shape, or is not used.
     """
-    read = ReadArrays(arrays)
+    read = ReadArrays(arrays if count_classes(checkpoint, arrays) else with_head(checkpoint, arrays, network))
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a progress bar of zeromodels
             set_weights(checkpoint.family)(network, read)
@@ -105,7 +93,7 @@ def transfer(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: 
 def set_weights(family: str) -> Callable[[keras.Model, Mapping[str, np.ndarray]], None]:
     """Return zeromodels' function that sets the weights of a network of this family from timm's arrays."""
     kind, converter = network_class(family), converter_module(family)
-    owner = next(base for base in kind.__mro__ if "transfer_from_timm" in vars(base))
+    owner = next((base for base in kind.__mro__ if "transfer_from_timm" in vars(base)), kind)
     if owner.__module__.startswith("zeromodels.models."):  # the base class has a function that only raises an error
         function: Callable[[keras.Model, Mapping[str, np.ndarray]], None] = kind.transfer_from_timm
         return function
@@ -136,50 +124,3 @@ class ReadArrays(Mapping[str, np.ndarray]):
 
 def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def prove(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: keras.Model, path: Path) -> None:
-    """Compare a network's logits with timm's, or look up a stored comparison if timm is not installed.
-
-    Raises:
-        ValueError: If the logits differ by more than TOLERANCE, or there is no stored comparison.
-    """
-    backend = keras.backend.backend()
-    try:
-        timm = importlib.import_module("timm")
-    except Exception as error:  # noqa: BLE001  (not installed, or its torchvision does not fit PyTorch)
-        check_stored(checkpoint, backend, first_line(error))
-        return
-    difference = logits_difference(timm, checkpoint, arrays, network)
-    if not difference <= TOLERANCE[backend]:
-        raise ValueError(
-            f"the network of {checkpoint.name} on {backend} does not compute what timm computes from {path}: "
-            f"the logits differ by {difference:.1e}, allowed is {TOLERANCE[backend]:.0e}"
-        )
-
-
-def logits_difference(timm: Any, checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: Any) -> float:
-    """Return the largest difference of timm's and a network's logits of two random images, over the largest logit."""
-    import torch
-
-    peer = timm.create_model(checkpoint.name, pretrained=False, num_classes=network.output_shape[-1]).eval()
-    peer.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, strict=False)
-    images = np.random.default_rng(0).normal(size=(2, *network.input_shape[1:])).astype(np.float32)
-    with torch.no_grad():
-        expected = peer(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
-    received = network.predict_on_batch(images)
-    return float(np.abs(received - expected).max() / np.abs(expected).max())
-
-
-def check_stored(checkpoint: Checkpoint, backend: str, reason: str) -> None:
-    """Raise ValueError unless checks.csv has a comparison of this network, backend and version of zeromodels.
-
-    reason: why timm cannot be imported.
-    """
-    with CHECKS.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["architecture"] == checkpoint.architecture]
-    if not any(row["zeromodels"] == version("zeromodels") and row[backend] for row in rows):
-        raise ValueError(
-            f"{checkpoint.name} was not compared with timm for zeromodels {version('zeromodels')} on {backend}, and "
-            f"timm cannot be imported here ({reason}); run: pip install timm"
-        )

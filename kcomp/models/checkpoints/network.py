@@ -3,13 +3,25 @@
 import importlib
 import inspect
 import pkgutil
-import re
-from collections import Counter
 from typing import Any, NamedTuple
 
 import keras
 
 from kcomp.models.checkpoints.known import Checkpoint
+from kcomp.models.checkpoints.tokens import RegisterTokens
+from kcomp.models.layer_names import number_names
+
+OWN_FAMILIES = {"dinov2": "kcomp.models.checkpoints.dinov2"}  # zeromodels has their layers, but no conversion from timm
+
+# Networks of timm that zeromodels has no entry for
+VIT = {"depth": 12, "mlp_ratio": 4.0, "qkv_bias": True, "qk_norm": False}
+OWN_SIZES = {
+    "vit": {
+        "vit_small_patch8_224": {**VIT, "patch_size": 8, "embed_dim": 384, "num_heads": 6},
+        "vit_base_patch8_224": {**VIT, "patch_size": 8, "embed_dim": 768, "num_heads": 12},
+        "vit_huge_patch14_224": {**VIT, "patch_size": 14, "embed_dim": 1280, "num_heads": 16, "depth": 32},
+    },
+}
 
 POOLING = ("GlobalAveragePooling2D", "GlobalAveragePooling1D", "Mean", "Lambda", "GetItem")
 
@@ -42,15 +54,23 @@ def build_network(checkpoint: Checkpoint, size: tuple[int, int], *, classes: int
         ModuleNotFoundError: If zeromodels is not installed.
         TypeError: If the network has no such option.
     """
-    kind, converter = network_class(checkpoint.family), converter_module(checkpoint.family)
+    kind = network_class(checkpoint.family)
     unknown = set(options) - set(inspect.signature(kind.__init__).parameters)
     if unknown:
         raise TypeError(f"the networks of the family {checkpoint.family} have no {', '.join(sorted(unknown))}")
-    sizes = next(value for name, value in vars(converter).items() if name.endswith("_MODEL_CONFIG"))
-    settings = {**sizes[checkpoint.architecture], "image_size": size, "num_classes": classes, **options}
-    network: keras.Model = kind(**settings)
+    settings = {**architectures(checkpoint.family)[checkpoint.architecture], "image_size": size, "num_classes": classes}
+    network: keras.Model = kind(**settings | options)
     number_names(network)
+    for layer in network.layers:
+        if hasattr(layer, "resize_mode"):
+            layer.resize_mode = "bicubic"  # how timm resizes position embeddings
     return network
+
+
+def architectures(family: str) -> dict[str, dict[str, Any]]:
+    """Return the arguments of a family's network by the name of the architecture."""
+    sizes = next(value for name, value in vars(converter_module(family)).items() if name.endswith("_MODEL_CONFIG"))
+    return {**sizes, **OWN_SIZES.get(family, {})}
 
 
 def drop_path_option(family: str) -> str:
@@ -66,11 +86,13 @@ def drop_path_option(family: str) -> str:
 
 
 def network_class(family: str) -> Any:
-    package = import_zeromodels(f"zeromodels.models.{family}")
+    package = import_zeromodels(OWN_FAMILIES.get(family, f"zeromodels.models.{family}"))
     return next(value for name, value in vars(package).items() if name.endswith("ImageClassify"))
 
 
 def converter_module(family: str) -> Any:
+    if family in OWN_FAMILIES:
+        return import_zeromodels(OWN_FAMILIES[family])
     package = import_zeromodels(f"zeromodels.models.{family}")
     names = [module.name for module in pkgutil.iter_modules(package.__path__)]
     name = next(name for name in names if name.startswith("convert_") and name.endswith("_timm_to_keras"))
@@ -98,17 +120,5 @@ def cut_head(network: keras.Model) -> Cut:
     logits = next(number for number, each in enumerate(passed) if isinstance(each, keras.layers.Dense))
     after = [each for each in passed[:logits:-1] if not isinstance(each, keras.layers.Dropout | keras.layers.Flatten)]
     extracted = sum(layer.name.startswith("Extract") for layer in network.layers)  # a class token, a distillation token
-    return Cut(tensor, extracted or int(type(operation).__name__ == "GetItem"), tuple(after))
-
-
-def number_names(network: keras.Model) -> None:
-    """Number the layers that Keras named, such as add_75, from 1 in each network.
-
-    Keras counts them over all networks of a process, so the names would depend on what was built before.
-    """
-    counts: Counter[str] = Counter()
-    for layer in network.layers:
-        kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
-        if re.fullmatch(rf"{kind}(_\d+)?", layer.name):
-            counts[kind] += 1
-            layer.name = f"{kind}_{counts[kind]}"
+    registers = sum(layer.count for layer in network.layers if isinstance(layer, RegisterTokens))
+    return Cut(tensor, registers + (extracted or int(type(operation).__name__ == "GetItem")), tuple(after))

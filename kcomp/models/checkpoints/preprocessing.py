@@ -1,27 +1,11 @@
 """How timm prepares images for a checkpoint."""
 
 import math
-from dataclasses import dataclass
 
 from kcomp.data.image_size import ImageSize, height_and_width
 from kcomp.data.images import Images
-from kcomp.data.transforms import Transform
 from kcomp.models.checkpoints.known import known_checkpoint
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What `data.Batches` needs to prepare images for a checkpoint as timm does.
-
-    Attributes:
-        image_size: Height and width of the network's images in pixels.
-        images: Decodes images and scales them, so that they cover a little more than `image_size`.
-        transform: Cuts out the centre. For batches outside of training.
-    """
-
-    image_size: tuple[int, int]
-    images: Images
-    transform: Transform
+from kcomp.models.preprocessing import Preprocessing
 
 
 def timm_preprocessing(name: str, image_size: ImageSize | None = None) -> Preprocessing:
