@@ -28,6 +28,8 @@ NEEDS = {  # optional packages
     "TensorBoard": "tensorboardX",
     "WandB": "wandb",
     "timm": "zeromodels",
+    "hub": "keras_hub",
+    "hub_preprocessing": "keras_hub",
 }
 
 RUN_EXAMPLES = """

@@ -4,6 +4,7 @@ from kcomp.models.arcface import ArcFaceHead
 from kcomp.models.backbones import application, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
 from kcomp.models.checkpoints import timm, timm_preprocessing
 from kcomp.models.classifier import classifier
+from kcomp.models.presets import hub, hub_preprocessing
 from kcomp.models.trainable import set_trainable
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "efficientnet_lite0",
     "efficientnet_lite1",
     "efficientnet_lite2",
+    "hub",
+    "hub_preprocessing",
     "set_trainable",
     "timm",
     "timm_preprocessing",
