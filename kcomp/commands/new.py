@@ -82,10 +82,9 @@ def measure_stages(plan: "RecipePlan", source: str) -> tuple["StagePlan | None",
 
     `source` is the source of the recipe with other stages.
     """
-    from rich.console import Console
-
     from kcomp.new.stages import not_measured
     from kcomp.new.write import LITE
+    from kcomp.report.console import PlainConsole
     from kcomp.report.progress import StepProgress
     from kcomp.system.backends import choose_backend, is_installed, prepare_backend
 
@@ -96,7 +95,7 @@ def measure_stages(plan: "RecipePlan", source: str) -> tuple["StagePlan | None",
         prepare_backend(choose_backend(os.environ.get("KERAS_BACKEND"), preferred="torch"))  # it starts faster
     except (ImportError, ValueError) as error:
         return None, (not_measured(error),)
-    with StepProgress(Console(stderr=True), "new", 1) as progress:
+    with StepProgress(PlainConsole(stderr=True), "new", 1) as progress:
         progress.start_step("measuring how much of the network to train (--no-measure skips this)")
         from kcomp.suggest.new_recipe import suggest_stages
 

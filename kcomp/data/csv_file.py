@@ -3,7 +3,7 @@
 import codecs
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -61,11 +61,7 @@ def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
 
 def detect_delimiter(text: str, columns: Sequence[str]) -> str:
     """Return the delimiter that splits the first line of a CSV into names that include all or most of `columns`."""
-    first = text.lstrip("\r\n").split("\n", 1)[0]
-    headers = {
-        mark: [name.strip() for name in next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])]
-        for mark in DELIMITERS
-    }
+    headers = {mark: first_names(text.lstrip("\r\n").splitlines()[:1], mark) for mark in DELIMITERS}
     matching = [mark for mark, names in headers.items() if columns and set(columns) <= set(names)]
     return matching[0] if matching else max(headers, key=lambda mark: len(headers[mark]))
 
@@ -87,10 +83,23 @@ def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
             f"contain {DELIMITERS[delimiter]}"
         )
     source.columns = source.columns.str.strip()
-    repeated = sorted(set(source.columns[source.columns.duplicated()]))
+    header = first_names(io.StringIO(text, newline=""), delimiter)  # pandas renames the second of two equal names
+    repeated = sorted({name for name in header if header.count(name) > 1 and name})
     if repeated:
         raise ValueError(f"{path}: column names must be unique; {repeated} are repeated")
     return source
+
+
+def first_names(lines: Iterable[str], delimiter: str) -> list[str]:
+    """Return the column names in the first row of a CSV that is not empty, without spaces around them.
+
+    Return no names if the row is not a CSV, for example because a name is very long.
+    """
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    try:
+        return [name.strip() for name in next((row for row in rows if row), [])]
+    except csv.Error:
+        return []
 
 
 def check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str, hint: str) -> None:

@@ -225,7 +225,7 @@ def fill_pattern(
     start = existing_folder(folder, fixed or ".")
     rest = pattern[len(fixed) :].lstrip("/")
     paths = pd.Series("", index=source.index, dtype=object)
-    for text, column, _, _ in string.Formatter().parse(rest):
+    for text, column in pattern_parts(rest, pattern):
         paths = paths + text
         if column is None:
             continue
@@ -243,6 +243,14 @@ def fill_pattern(
             f"{pattern!r}. A folder, `images={fixed or '.'!r}`, finds images whatever their ending{some}"
         )
     return paths.tolist()
+
+
+def pattern_parts(rest: str, pattern: str) -> list[tuple[str, str | None]]:
+    """Return the parts of a pattern: a text, and the name of the column after it. The last column may be None."""
+    try:
+        return [(text, column) for text, column, _, _ in string.Formatter().parse(rest)]
+    except ValueError as error:
+        raise ValueError(f"the image pattern {pattern!r} needs a brace at both ends of a column: {error}") from error
 
 
 def within_folder(cells: pd.Series, folder: str, allow_outside: bool) -> pd.Series:

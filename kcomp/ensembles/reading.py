@@ -29,7 +29,10 @@ def read_checked(run: Run, name: str) -> pd.DataFrame:
     columns = list(target.columns if name == "labels" else target.prediction_columns)
     frame = with_columns(run.probabilities(name), columns, run / f"{name}.csv")
     if name == "labels":
-        target.check_labels(frame[columns].to_numpy(), frame.index.to_list())
+        try:
+            target.check_labels(frame[columns].to_numpy(), frame.index.to_list())
+        except ValueError as error:
+            raise ValueError(f"{run / name}.csv: {error}") from error
     else:
         check_predictions(frame, target, run / f"{name}.csv")
     return frame

@@ -61,4 +61,9 @@ def read_weights(run: Run, names: Sequence[str]) -> list[float] | None:
             f"{run / FILE} must have weights of the recipe's views {list(names)}; it has those of {stored}. Remove the "
             "file, or fit again with `kcomp predict --fit-views`"
         )
-    return [float(weight) for weight in weights]
+    numbers = [weight for weight in weights if isinstance(weight, int | float) and 0 <= weight <= 1]
+    if len(numbers) < len(weights) or not sum(numbers) > 0:
+        raise ValueError(
+            f"{run / FILE} must have weights that are numbers from 0 to 1; it has {weights}. Remove the file"
+        )
+    return [float(weight) for weight in numbers]

@@ -12,7 +12,7 @@ import pandas as pd
 from kcomp.recipe import Loaded, load
 from kcomp.runs.probabilities import read_probabilities
 from kcomp.runs.stored import plain_name, read_manifest, read_result
-from kcomp.system.files import read_json, write_atomically, write_json
+from kcomp.system.files import DamagedError, read_json, write_atomically, write_json
 from kcomp.system.locks import try_lock
 from kcomp.targets import Target, target_from_json
 from kcomp.values import values_as_json, values_from_json
@@ -135,7 +135,10 @@ class Run:
     @property
     def target(self) -> Target:
         """The kind of labels (classes, several labels, numbers or grades), fitted to the training rows."""
-        return target_from_json(self.manifest["target"])
+        try:
+            return target_from_json(self.manifest["target"])
+        except ValueError as error:
+            raise DamagedError(f"{self / 'manifest.json'} is damaged: {error}") from error
 
     def recipe(self) -> Loaded:
         """Load the recipe from the source and the values that are stored in this folder."""

@@ -150,7 +150,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path.parent} has no {path.name}; is it a run folder?") from None
-    except ValueError as error:  # not JSON, or not text
+    except (ValueError, RecursionError) as error:  # not JSON, not text, or of too many levels
         raise DamagedError(f"{path} is damaged, it is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise DamagedError(f"{path} is damaged, it is not a JSON object but a {type(content).__name__}")

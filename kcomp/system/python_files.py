@@ -24,7 +24,8 @@ def run_file(path: Path) -> types.ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+        place = f"{error.filename}, line {error.lineno}" if error.filename else path  # zero bytes have no line
+        raise ValueError(f"{place}: {error.msg}") from error
     except (ImportError, NameError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not load: {type(error).__name__}: {error}{extra_for(error)}") from error
     finally:

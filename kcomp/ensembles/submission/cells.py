@@ -56,6 +56,7 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
     Raises:
         ValueError: If the sample's columns or cells do not fit the target.
     """
+    check_positive(choices.positive, target.class_names)
     names = list(target.prediction_columns)
     if sample.row_names is not None:
         rows = {image_id: row for row, image_id in enumerate(sample.ids)}
@@ -75,6 +76,14 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
         if target.class_names:
             return fill_class(sample, values, target, choices)
     raise ValueError(describe_columns(sample.columns, names))
+
+
+def check_positive(name: str | None, classes: Sequence[str]) -> None:
+    """Raise ValueError unless the positive class is None or one of two classes."""
+    if name is not None and (len(classes) != 2 or name not in classes):
+        raise ValueError(
+            f"--positive takes one of two classes; received {name!r}, and the classes are {list(classes)[:10]}"
+        )
 
 
 def is_graded(target: Target) -> bool:
@@ -175,8 +184,6 @@ def fill_probability(column: str, values: np.ndarray, classes: Sequence[str], ch
     name = choices.positive
     if len(classes) != 2:
         raise ValueError(f"one probability needs two classes; the runs have {len(classes)}: {list(classes)[:10]}")
-    if name is not None and name not in classes:
-        raise ValueError(f"--positive takes one of {list(classes)}; received {name!r}")
     position = next((place for place, other in enumerate(classes) if plain(other) == plain(column)), len(classes) - 1)
     position = position if name is None else list(classes).index(name)
     hint = "" if name is not None or plain(column) in map(plain, classes) else " (--positive changes that)"
