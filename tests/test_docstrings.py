@@ -4,7 +4,7 @@ import ast
 import json
 
 import pytest
-from conftest import ROOT, backends, in_backend
+from conftest import ROOT, in_backend, one_slow
 
 MODULES = (
     "data",
@@ -59,7 +59,7 @@ give(missing=missing, failures=failures, count=count)
 """
 
 
-@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("backend", one_slow(slow="jax"))
 def test_examples_run(backend, tmp_path):
     outcome = in_backend(backend, RUN_EXAMPLES, json.dumps(MODULES), json.dumps(NEEDS), cache=tmp_path)
     assert outcome["missing"] == [], "public names without an example"

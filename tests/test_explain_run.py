@@ -73,6 +73,7 @@ def test_rotated_held_out_images_are_named_first(tmp_path, backend):
         assert "label: " in shown.figure(content["errors"]["groups"][0]["caption"]).inner_text()
 
 
+@pytest.mark.slow
 def test_upright_held_out_images_are_not_called_rotated(tmp_path):
     _, content = explained(tmp_path, "torch", "--set", "rotated=False")
     assert not any(each["is_repair"] for each in content["stress"]["ranking"])

@@ -18,10 +18,13 @@ def perturb(model):
 BACKBONES = [
     "models.efficientnet_lite0(64, weights=None)",
     "models.application(keras.applications.EfficientNetB0, 64, weights=None)",
+]
+LARGER = [
     "models.application(keras.applications.EfficientNetV2B0, 64, weights=None)",
     "models.application(keras.applications.ResNet50, 64, weights=None)",
+    "models.efficientnet_lite1(64, weights=None)",
+    "models.efficientnet_lite2(64, weights=None)",
 ]
-LARGER = ["models.efficientnet_lite1(64, weights=None)", "models.efficientnet_lite2(64, weights=None)"]
 
 
 @pytest.mark.parametrize("backbones", [BACKBONES, pytest.param(LARGER, marks=pytest.mark.slow)])
