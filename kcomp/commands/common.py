@@ -12,6 +12,7 @@ from kcomp.system.determinism import NAME
 from kcomp.system.durations import parse_duration
 from kcomp.system.errors import UsageError
 from kcomp.system.shipped import find_recipe
+from kcomp.system.stopping import Stopper
 
 backend_option = click.option(
     "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: $KERAS_BACKEND, else the installed one."
@@ -43,6 +44,13 @@ class Duration(click.ParamType):
             return value if isinstance(value, float) else parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class StopAfter(Duration):
+    """A duration that begins when the command line is read, as a `Stopper`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, Stopper) else Stopper(super().convert(value, param, ctx))
 
 
 runs_argument = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))

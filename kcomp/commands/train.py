@@ -2,21 +2,32 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from kcomp.commands.common import Duration, RecipePath, backend_option, deterministic_option, output_option, use_backend
-from kcomp.system.errors import UsageError, parse_numbers, readable_errors
+from kcomp.commands.common import (
+    Duration,
+    RecipePath,
+    StopAfter,
+    backend_option,
+    deterministic_option,
+    output_option,
+    use_backend,
+)
+from kcomp.system.errors import UsageError, parse_numbers, readable_errors, readable_termination
 from kcomp.system.import_hook import lazy_keras
 from kcomp.system.shipped import shipped_recipes
+from kcomp.system.stopping import Stopper, readable_stop
 
 FROM = "Start from the weights of another run: its folder (of either backend), or a .weights.h5 file."
 
 SAVE_EVERY = "How often to save inside an epoch, such as 30s, 10min or 1h. An epoch's end is always saved."
+
+STOP_AFTER = "Save, predict and end before this time is over, such as 8h30m. The same command continues."
 
 DEVICES = "Divide each batch among this many devices. Only on JAX."
 
@@ -62,10 +73,12 @@ def print_values(path: str, backend: str | None) -> None:
 @click.option("--devices", type=click.IntRange(1), help=DEVICES)
 @click.option("--from", "origin", type=click.Path(path_type=Path), help=FROM)
 @click.option("--save-every", type=Duration(), default="10min", show_default=True, help=SAVE_EVERY)
+@click.option("--stop-after", type=StopAfter(), help=STOP_AFTER)
 @output_option(
     "The run folder, for one fold and seed. With --backend, an unfinished run in it may be of the other backend."
 )
 @readable_errors
+@readable_termination()
 def train(
     recipe: Path,
     backend: str | None,
@@ -99,16 +112,25 @@ def train(
         )
     options: dict[str, Any] = {"console": PlainConsole(), "table": table}
     options["origin"] = others["origin"] and origin_of(others["origin"], table, jobs)
-    # A run continues on another backend only if --backend is given. $KERAS_BACKEND may be set for other reasons.
-    named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
-    saving = {"save_every": others["save_every"], "across": named and output is not None}
+    saving = save_options(others, output)
     record = options["origin"] and options["origin"].record
     place = {"root": Path("runs"), "origin": record}
     runs = [Run(output or default_folder(loaded, chosen, seed=seed, fold=fold, **place)) for seed, fold in jobs]
     if not all(run.complete for run in runs):
         print_problems(loaded, recipe, table, options["console"])
-    for (seed, fold), run in zip(jobs, runs, strict=True):
-        train_one(loaded, run, seed, fold, options, saving)
+    with readable_stop():
+        for (seed, fold), run in zip(jobs, runs, strict=True):
+            train_one(loaded, run, seed, fold, options, saving)
+
+
+def save_options(options: Mapping[str, Any], output: Path | None) -> dict[str, Any]:
+    """Return the arguments of `SaveOptions` that the options of the command line ask for.
+
+    A run continues on another backend only if --backend is given. $KERAS_BACKEND may be set for other reasons.
+    """
+    is_named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
+    stopper = options["stop_after"] or Stopper()
+    return {"save_every": options["save_every"], "across": is_named and output is not None, "stopper": stopper}
 
 
 def print_problems(loaded: Any, recipe: Path, table: Any, console: Any) -> None:

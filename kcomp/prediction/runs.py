@@ -25,14 +25,16 @@ from kcomp.views import View, check_views, plain, random
 
 
 class RunPredictor:
-    """Predicts images with the network of a finished run.
+    """Predicts images with the network of a run.
 
     Args:
         run: The run. If it has several weights files (snapshots), their predictions are averaged.
+        weights: The weights files. None for those of a complete run.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, weights: Sequence[Path] | None = None) -> None:
         self.run, self.target, self.seed = run, run.target, int(run.manifest["seed"])
+        self.weights = run.weights if weights is None else weights
         self.recipe = run.recipe().recipe
         self.network = trained_network(run, self.recipe)
         self.forward = compile_forward(self.network)
@@ -48,7 +50,7 @@ class RunPredictor:
             return compile_forward(resize_network(self.network, height, width))
 
         predictions = []
-        for weights in self.run.weights:
+        for weights in self.weights:
             load_weights(self.network, weights)
             predictions.append(
                 predict_views(

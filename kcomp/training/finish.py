@@ -11,6 +11,7 @@ from kcomp.runs.probabilities import write_probabilities
 from kcomp.system.files import write_json
 from kcomp.training.callbacks import report_result
 from kcomp.training.session import Session
+from kcomp.training.stopped import remove_stopped
 
 
 def finish(session: Session) -> dict[str, Any]:
@@ -42,5 +43,6 @@ def finish(session: Session) -> dict[str, Any]:
         result["decisions"] = decisions.to_json()
         session.console.print(decisions.describe(), highlight=False, soft_wrap=True)
     write_json(run / "result.json", result)  # last, because it marks the run as complete
+    remove_stopped(run)
     report_result(session.recipe, run, progress.log, result)
     return result

@@ -1,7 +1,7 @@
 """Train a run (one training with one backend, seed and held-out fold), or continue a stopped run."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -19,8 +19,9 @@ from kcomp.prediction.resized import check_scales, resize_for_stage
 from kcomp.prediction.view_pixels import check_square
 from kcomp.recipe import Loaded, Stage
 from kcomp.report.text import quantity
-from kcomp.runs.folder import Run, check_same, continued, start
+from kcomp.runs.folder import Run, check_same, start
 from kcomp.runs.locking import locked
+from kcomp.system.stopping import StoppedError
 from kcomp.training import state
 from kcomp.training.averages.build import build_stage_average
 from kcomp.training.callback_state import CallbackStates, check_callbacks
@@ -38,11 +39,12 @@ from kcomp.training.manifest import build_manifest
 from kcomp.training.mixed import Mixed
 from kcomp.training.opening import print_opening
 from kcomp.training.optimizer import compile_for_stage
-from kcomp.training.origin import Origin, check_unseen, start_from
+from kcomp.training.origin import Origin, check_unseen, take_over
 from kcomp.training.progress import TrainingProgress, load_progress, run_identity
 from kcomp.training.record import Record, write_log
 from kcomp.training.run_files import publish_best, save_weights
 from kcomp.training.session import SaveOptions, Session
+from kcomp.training.stopped import predict_stopped, reserve_time
 from kcomp.values import expect_type
 from kcomp.views import check_views
 
@@ -74,6 +76,7 @@ def train(
         ValueError: If the folder contains a different experiment, or a check of the recipe fails.
         BusyError: If another process is training the run.
         FloatingPointError: If the loss or a prediction becomes NaN or infinite.
+        StoppedError: If the training ends early, by a signal or by the time limit in `options`.
     """
     install()
     options = options or SaveOptions()
@@ -87,36 +90,34 @@ def train(
         if origin is not None:
             check_unseen(origin, table, fold)
         session = prepare(loaded, run, table, seed=seed, fold=fold, console=console)
-        session.save_every = options.save_every
+        session.save_every, session.stopper = options.save_every, options.stopper
         session.resume(load_progress(run, run_identity(manifest), session.print_line))
         take_over(session, manifest, origin)
         start(run, loaded, manifest, session.progress.epochs, session.progress.batches)
         print_opening(session, table, manifest)
-        steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
-        display = Display(
-            console,
-            f"{keras.backend.backend()}-seed{seed}-fold{fold}",
-            epochs * steps,
-            session.progress.epochs * steps + session.progress.batches,
-        )
-        with display.bar:
-            for number in range(session.progress.stage, len(session.stages)):
-                train_stage(session, number, display)
+        train_stages(session)
         return finish(session)
 
 
-def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
-    """Load the weights of `origin` into a new run, or print that a run continues on the other backend."""
-    run, progress, text = session.run, session.progress, ""
-    epochs = progress.epochs
-    if progress.has_begun:
-        parts = continued(run.manifest, manifest, epochs, progress.batches).get("history", [manifest])
-        if parts[-1].get("epoch") == epochs + 1 and parts[-2]["backend"] != manifest["backend"]:
-            text = f"continues on {manifest['backend']} what {parts[-2]['backend']} trained, at epoch {epochs + 1}"
-    elif origin is not None:
-        text = start_from(origin, session.network, session.target)
-    if text:
-        session.console.print(f"{run.folder} {text}", highlight=False, soft_wrap=True)
+def train_stages(session: Session) -> None:
+    """Train the remaining stages (parts of the training), each in turn. Predict if the time of the training is over."""
+    progress, manifest = session.progress, session.run.manifest
+    steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
+    display = Display(
+        session.console,
+        f"{manifest['backend']}-seed{manifest['seed']}-fold{manifest['fold']}",
+        epochs * steps,
+        progress.epochs * steps + progress.batches,
+    )
+    try:
+        with session.stopper.listening(), display.bar:
+            reserve_time(session)
+            for number in range(progress.stage, len(session.stages)):
+                train_stage(session, number, display)
+    except StoppedError as stop:
+        if stop.signal is None:
+            predict_stopped(session)
+        raise
 
 
 def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:

@@ -12,8 +12,9 @@ import numpy as np
 from kcomp.data.splits import split
 from kcomp.data.tables import Table
 from kcomp.models.transfer import take_weights
-from kcomp.runs.folder import Run, find
+from kcomp.runs.folder import Run, continued, find
 from kcomp.targets import Target
+from kcomp.training.session import Session
 
 # The new run's manifest repeats these entries of the other run's manifest, under `from`.
 ORIGIN_ENTRIES = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")
@@ -131,3 +132,17 @@ def start_from(origin: Origin, network: keras.Model, target: Target) -> str:
     head = take_weights(network, origin.weights, order=order, head=order is not None)
     exception = "" if head else ", but for the head, which stays as the recipe makes it: the target differs"
     return f"starts from the weights of {origin.weights}{exception}"
+
+
+def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
+    """Load the weights of `origin` into a new run, or print that a run continues on the other backend."""
+    run, progress, text = session.run, session.progress, ""
+    epochs = progress.epochs
+    if progress.has_begun:
+        parts = continued(run.manifest, manifest, epochs, progress.batches).get("history", [manifest])
+        if parts[-1].get("epoch") == epochs + 1 and parts[-2]["backend"] != manifest["backend"]:
+            text = f"continues on {manifest['backend']} what {parts[-2]['backend']} trained, at epoch {epochs + 1}"
+    elif origin is not None:
+        text = start_from(origin, session.network, session.target)
+    if text:
+        session.console.print(f"{run.folder} {text}", highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from kcomp.metrics import Metric
 from kcomp.recipe import Stage
 from kcomp.runs.folder import Run
 from kcomp.system.files import write_csv
+from kcomp.system.stopping import StoppedError
 from kcomp.training import state
 from kcomp.training.callback_state import CallbackStates
 from kcomp.training.callbacks import Score
@@ -40,6 +41,7 @@ class Record(keras.callbacks.Callback):
         self.run, self.network, self.stage_average = session.run, session.network, session.stage_average
         self.score, self.metric, self.keeps_best = score, session.scorer.metric, session.recipe.keep == "best"
         self.save_every, self.saved, self.due = session.save_every, time.monotonic(), -math.inf
+        self.stopper, self.epochs = session.stopper, sum(stage.epochs for stage in session.stages)
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.states.load(self.score.progress.callbacks)
@@ -55,13 +57,21 @@ class Record(keras.callbacks.Callback):
         progress, now = self.score.progress, time.monotonic()
         # the end of the epoch saves too, and raises an error if the loss is not finite
         is_over = batch + 1 >= len(self.score.training) or self.model.stop_training
-        is_finite = math.isfinite(float((logs or {}).get("loss", 0.0)))
-        if is_over or not is_finite or now < max(self.saved + self.save_every, self.due):
+        stops = self.stopper.is_due()
+        if is_over or not (stops or now >= max(self.saved + self.save_every, self.due)):
+            return
+        if not math.isfinite(
+            float((logs or {}).get("loss", 0.0))
+        ):  # read only now, because reading waits for the device
             return
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
         progress.batches, progress.epoch_seconds = batch + 1, self.score.seconds()
         self.save(self.model.metrics_variables)
+        if stops:
+            steps = len(self.score.training)
+            place = f"epoch {progress.epochs + 1} of {self.epochs}, after batch {batch + 1} of {steps}"
+            raise StoppedError(self.stopper.signal, place)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         progress, row, stage = self.score.progress, self.score.row, self.score.stage
@@ -81,8 +91,11 @@ class Record(keras.callbacks.Callback):
         self.stage_average.epoch_ended(progress.stage_epochs)
         update_plateaus(stage.optimizer, scores_of_stage(progress, self.metric), self.metric.is_better)
         over = progress.stage_over or progress.stage_epochs == stage.epochs
-        if over or time.monotonic() > self.due:
+        stops = self.stopper.is_due()
+        if over or stops or time.monotonic() > self.due:
             self.save()
+        if stops:
+            raise StoppedError(self.stopper.signal, f"epoch {progress.epochs} of {self.epochs}, at its end")
 
     def save_best(self) -> None:
         """Save the weights under a name with their epoch, so that each state has the weights that it names."""
@@ -94,6 +107,7 @@ class Record(keras.callbacks.Callback):
 
     def save(self, metrics: Sequence[Any] = ()) -> None:
         """Write log.csv, the state and best.weights.h5. `metrics` are Keras's variables of an epoch that has begun."""
+        self.stopper.set_alarm(0)  # saving may take longer than the patience after a signal
         progress, started = self.score.progress, time.monotonic()
         progress.callbacks = self.states.values()
         average = self.stage_average.variables

@@ -12,6 +12,7 @@ from kcomp.metrics.scores import Scorer
 from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.recipe import Recipe, Stage
 from kcomp.runs.folder import Run
+from kcomp.system.stopping import Stopper
 from kcomp.targets import Target
 from kcomp.training.averages.stage_average import StageAverage
 from kcomp.training.progress import TrainingProgress
@@ -26,10 +27,12 @@ class SaveOptions:
     Attributes:
         save_every: After how many seconds of an epoch the state is saved inside it.
         across: Whether to continue a run that the other backend started.
+        stopper: When the training must stop.
     """
 
     save_every: float = SAVE_EVERY
     across: bool = False
+    stopper: Stopper = field(default_factory=Stopper)
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Session:
         console: Where to print.
         fingerprint: A hash of the recipe.
         save_every: After how many seconds the state is saved inside an epoch.
+        stopper: When the training must stop.
         stage_average: The object that averages weights in the current stage.
     """
 
@@ -62,6 +66,7 @@ class Session:
     console: Console
     fingerprint: str
     save_every: float = SAVE_EVERY
+    stopper: Stopper = field(default_factory=Stopper)
     stage_average: StageAverage = field(default_factory=StageAverage)
 
     def __post_init__(self) -> None:
