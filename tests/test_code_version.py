@@ -83,6 +83,8 @@ def test_every_name_exists_and_no_package_is_forgotten():
         "sweep",
         "tune",
         "soup",
+        "suggest",
+        "reproduce",
         "compare",
         "find_rate",
         "measurements",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 # The code that determines a weight, a prediction or the best epoch. Packages that only start, show, compare or
-# combine runs are left out: system, report, runs, ensembles, sweep, tune, soup, compare, new, notebook, commands,
-# tracking.
+# combine runs are left out: system, report, runs, ensembles, reproduce, sweep, tune, soup, compare, suggest, new,
+# notebook, commands, tracking.
 DETERMINES_RESULTS = (
     "averaging.py",
     "recipe.py",
@@ -22,6 +22,7 @@ DETERMINES_RESULTS = (
     "views.py",
     "targets",
     "metrics",
+    "image_files",
     "data",
     "engine",
     "fast",
