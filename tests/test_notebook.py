@@ -119,7 +119,10 @@ def test_the_plot_shows_the_log(tmp_path):
     run = kcomp.Run(str(tmp_path / "run"))
     assert run.log.empty and run.log_rows() == []
     names = "recipe fingerprint backend seed fold table classes metric".split()
-    files.write_json(run / "manifest.json", dict.fromkeys(names, "x") | {"scores": ["mae", "r2"]})
+    files.write_json(
+        run / "manifest.json",
+        dict.fromkeys(names, "x") | {"scores": ["mae", "r2"], "seed": 0, "fold": 0, "classes": ["a"]},
+    )
     with pytest.raises(ValueError, match=r"log\.csv has none"):
         run.plot()
     rows = ["epoch,stage,rate,loss,mae,r2", "1,head,0.1,2,5,0.1", "2,all,0.01,1.5,4,0.2", "3,all,0.01,1,4.5,0.15"]
